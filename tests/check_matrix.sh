@@ -1,0 +1,242 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# shellcheck disable=SC2016 # backticks in single quotes are Markdown
+#
+# Fails when a row of tests/protocol-matrix.md names a test that does not
+# exist or that no make target runs.
+#
+#   check_matrix.sh [SRCDIR]   says each bad row; exit 1 if there is one
+#   check_matrix.sh            under make check: the same and a self test, TAP
+#
+# A row is `| A1 | what | `test` |`; several tests stand in backticks of their
+# own. A test is one of
+#   name            START_TEST(name) in a program of unit_tests
+#   check_x:name    the same, in the program tests/unit/check_x only
+#   x.py            a script of integration_tests
+#   x.py:name       the function name in it, which @test registers; in an
+#                   x.sh, a function that is also called
+
+set -u
+
+# Prints the words of variable $2 in the make fragment $1.
+make_words() {
+	awk -v want="$2" '
+	/^[[:blank:]]*#/ { next }
+	{
+		line = line $0
+		if (sub(/\\$/, " ", line))
+			next
+		if (split(line, part, /[[:blank:]]*\+?=[[:blank:]]*/) > 1 &&
+		    part[1] == want) {
+			sub(/^[^=]*=/, "", line)
+			print line
+		}
+		line = ""
+	}' "$1" | tr -s '[:blank:]' '\n' | sed '/^$/d'
+}
+
+# Prints `program source` for each C source of each registered unit test.
+unit_sources() {
+	make_words tests/local.am unit_tests | while read -r program; do
+		var=$(printf '%s_SOURCES' "$program" | tr -c 'A-Za-z0-9_' _)
+		{
+			make_words tests/local.am "$var"
+			echo "$program.c"
+		} | sort -u | while read -r source; do
+			[ -f "$source" ] && echo "$program $source"
+		done
+	done
+}
+
+# Prints `program name` for each test that is both defined and added.
+unit_names() {
+	unit_sources | while read -r program source; do
+		awk -v program="$program" '
+		{ text = text $0 "\n" }
+		match($0, /^START_TEST[[:blank:]]*\([A-Za-z0-9_]+\)/) {
+			name = substr($0, RSTART, RLENGTH)
+			gsub(/.*\(|\)/, "", name)
+			defined[++n] = name
+		}
+		END {
+			for (i = 1; i <= n; i++)
+				if (gsub("[^A-Za-z0-9_]" defined[i] \
+				    "[^A-Za-z0-9_]", "&", text) > 1)
+					print program, defined[i]
+		}' "$source"
+	done
+}
+
+# integration_has FILE FUNCTION: whether FILE registers the test FUNCTION.
+integration_has() {
+	case $1 in
+	*.py)
+		awk -v name="$2" '
+		/^[[:blank:]]*@(harness\.)?test/ { marked = 1; next }
+		/^[[:blank:]]*@/ { next }
+		$1 == "def" && marked {
+			word = $2
+			sub(/\(.*/, "", word)
+			if (word == name)
+				found = 1
+		}
+		/^[^ \t)]/ { marked = 0 }
+		END { exit !found }' "$1"
+		;;
+	*)
+		grep -q "^$2()" "$1" && [ "$(grep -cw "$2" "$1")" -gt 1 ]
+		;;
+	esac
+}
+
+# bad_test TEST UNITS SCRIPTS: prints why TEST is none, or nothing.
+bad_test() {
+	case $1 in
+	*.py|*.sh|*.py:*|*.sh:*)
+		file=${1%%:*}
+		file=tests/integration/${file##*/}
+		if ! grep -qxF "$file" "$3"; then
+			echo "$file is not in integration_tests"
+		elif [ ! -x "$file" ]; then
+			echo "$file is not an executable file"
+		elif [ "$1" != "${1#*:}" ] &&
+		    ! integration_has "$file" "${1#*:}"; then
+			echo "$file has no registered test ${1#*:}"
+		fi
+		;;
+	*:*)
+		grep -qxF "tests/unit/${1%%:*} ${1#*:}" "$2" ||
+		    echo "no test ${1#*:} in tests/unit/${1%%:*}"
+		;;
+	*)
+		grep -q " $1\$" "$2" || echo "no registered test $1"
+		;;
+	esac
+}
+
+# Prints one line for each row of the matrix of tree $1 that is wrong.
+offences() {
+	(
+		cd "$1" || exit
+		matrix=tests/protocol-matrix.md
+		if [ ! -f "$matrix" ]; then
+			echo "$matrix is missing"
+			exit
+		fi
+		lists=$(mktemp -d) || exit
+		unit_names >"$lists/units"
+		make_words tests/local.am integration_tests >"$lists/scripts"
+		grep -n '^|' "$matrix" | sed -n \
+		    's/^\([0-9]*\):| *\([A-Z][0-9][0-9a-z]*\) *|.*|\([^|]*\)| *$/\1 \2 \3/p' |
+		    while read -r line item cell; do
+			tests=$(printf '%s\n' "$cell" | grep -o '`[^`]*`' |
+			    tr -d '`')
+			if [ -z "$tests" ]; then
+				echo "$matrix:$line: $item names no test"
+			fi
+			for test in $tests; do
+				why=$(bad_test "$test" "$lists/units" \
+				    "$lists/scripts")
+				[ -z "$why" ] ||
+				    echo "$matrix:$line: $item: $why"
+			done
+		done
+		grep -n '^| *[A-Z][0-9]' "$matrix" | grep -v '|.*|.*|.*| *$' |
+		    sed "s|^\([0-9]*\):.*|$matrix:\1: not a row of three cells|"
+		rm -rf "$lists"
+	)
+}
+
+# --- self test
+
+scratch=
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+count=1
+
+# expect NAME ROW WANTED: with this row alone, what is said must match the
+# basic regular expression WANTED, or be nothing if that is empty.
+expect() {
+	count=$((count + 1))
+	printf '| item | what | test |\n|---|---|---|\n%s\n' "$2" \
+	    >"$scratch/tests/protocol-matrix.md"
+	said=$(offences "$scratch")
+	if { [ -z "$3" ] && [ -z "$said" ]; } ||
+	    { [ -n "$3" ] && printf '%s\n' "$said" | grep -q "$3"; }; then
+		echo "ok $count - $1"
+	else
+		echo "not ok $count - $1"
+		echo "# said: $said"
+	fi
+}
+
+make_scratch() {
+	scratch=$(mktemp -d) || exit 99
+	mkdir -p "$scratch/tests/unit" "$scratch/tests/integration"
+	cat >"$scratch/tests/local.am" <<-'END'
+	unit_tests = tests/unit/check_a \
+		tests/unit/check_b
+	tests_unit_check_a_SOURCES = tests/unit/check_a.c
+	tests_unit_check_b_SOURCES = tests/unit/check_b.c tests/unit/more.c
+	integration_tests = tests/integration/i.py tests/integration/s.sh
+	END
+	printf 'START_TEST(%s)\n' added forgotten >"$scratch/tests/unit/check_a.c"
+	echo 'tcase_add_test(tc, added);' >>"$scratch/tests/unit/check_a.c"
+	printf 'START_TEST(%s)\n tcase_add_test(tc, %s);\n' second second \
+	    >"$scratch/tests/unit/more.c"
+	printf 'START_TEST(%s)\n tcase_add_test(tc, %s);\n' outside outside \
+	    >"$scratch/tests/unit/check_c.c"
+	printf '@test("x")\ndef real():\n    pass\n\ndef helper():\n' \
+	    >"$scratch/tests/integration/i.py"
+	printf 'called() {\n}\nidle() {\n}\ncalled\n' \
+	    >"$scratch/tests/integration/s.sh"
+	cp "$scratch/tests/integration/i.py" "$scratch/tests/integration/j.py"
+	chmod +x "$scratch"/tests/integration/*
+}
+
+self_test() {
+	make_scratch
+	expect 'a unit test' '| A1 | w | `added` |' ''
+	expect 'in its program' '| A1 | w | `check_a:added` |' ''
+	expect 'in a second source' '| A1 | w | `check_b:second` |' ''
+	expect 'a script' '| A1 | w | `i.py` |' ''
+	expect 'a function of a script' '| B2 | w | `i.py:real`, `s.sh:called` |' ''
+	expect 'no test of that name' '| A1 | w | `nothing` |' 'no registered'
+	expect 'defined but not added' '| A1 | w | `forgotten` |' \
+	    'no registered'
+	expect 'its program is in no list' '| A1 | w | `outside` |' \
+	    'no registered'
+	expect 'another program' '| A1 | w | `check_b:added` |' 'no test added'
+	expect 'a script in no list' '| A1 | w | `j.py` |' 'integration_tests'
+	expect 'a function that is no test' '| A1 | w | `i.py:helper` |' \
+	    'no registered test helper'
+	expect 'a function never called' '| A1 | w | `s.sh:idle` |' \
+	    'no registered test idle'
+	expect 'one of two is wrong' '| A1 | w | `added` `nothing` |' 'A1'
+	expect 'a row without test' '| A1 | w | |' 'names no test'
+	expect 'a row with two cells' '| A1 | `added` |' 'three cells'
+}
+
+case ${1-} in
+-h|--help)
+	sed -n '5,18s/^# \{0,1\}//p' "$0"
+	exit 0
+	;;
+'')
+	said=$(offences "${top_srcdir:-$(dirname "$0")/..}")
+	echo 1..16
+	if [ -z "$said" ]; then
+		echo 'ok 1 - every row of the matrix names a test that runs'
+	else
+		echo 'not ok 1 - every row of the matrix names a test that runs'
+		printf '%s\n' "$said" | sed 's/^/# /'
+	fi
+	self_test
+	;;
+*)
+	said=$(offences "$1")
+	[ -z "$said" ] && exit 0
+	printf '%s\n' "$said" >&2
+	exit 1
+	;;
+esac
