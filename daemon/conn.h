@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One TCP connection: name look-up, connect with a deadline, non-blocking
+ * reads and writes with three-valued results, close.  It knows nothing of
+ * PDUs.  Every byte passes conn_recv() and conn_send(), so faults and byte
+ * counts have one place each.
+ */
+#ifndef DAEMON_CONN_H
+#define DAEMON_CONN_H
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn;
+struct worker;
+
+enum conn_io {
+	CONN_PROGRESS,		/* *n bytes were moved */
+	CONN_WOULD_BLOCK,
+	CONN_CLOSED		/* *error: 0 is a clean end of stream */
+};
+
+struct conn_ops {
+	/* Connected; reading starts.  Never from inside conn_dial(). */
+	void (*on_connected)(void *arg);
+	/* Bytes may be there to be read. */
+	void (*on_readable)(void *arg);
+	/* Room to write, after conn_want_write(). */
+	void (*on_writable)(void *arg);
+	/*
+	 * Look-up or connect failed.  `error` is an errno, `what` a text for
+	 * people that is valid during the call.
+	 */
+	void (*on_failed)(void *arg, int error, const char *what);
+};
+
+/*
+ * Start to connect to `host` (a name or an address without brackets) and
+ * `port`; each address that the look-up yields is tried in turn, and all of
+ * it must be done within `timeout_ms`.  Never blocks.  NULL with errno set if
+ * it could not even start.  `ops` must outlive the connection.
+ */
+struct conn *conn_dial(struct worker *w, const char *host, uint16_t port,
+    uint32_t timeout_ms, const struct conn_ops *ops, void *arg);
+
+/* Read into the iovecs; `*n` and `*error` as enum conn_io says. */
+enum conn_io conn_recv(struct conn *c, struct iovec *iov, int iovcnt,
+    size_t *n, int *error);
+
+/* Write the iovecs gathered in one system call. */
+enum conn_io conn_send(struct conn *c, struct iovec *iov, int iovcnt,
+    size_t *n, int *error);
+
+/* Ask for on_writable() once there is room. */
+void conn_want_write(struct conn *c, bool want);
+
+/* Pause or resume on_readable(); on after on_connected(). */
+void conn_want_read(struct conn *c, bool want);
+
+/* Bytes moved in each direction since the connection began. */
+uint64_t conn_bytes_in(const struct conn *c);
+uint64_t conn_bytes_out(const struct conn *c);
+
+/*
+ * The two ends as "address:port" (IPv6 in brackets), "" before it is
+ * connected.  Valid as long as the connection.
+ */
+const char *conn_local(const struct conn *c);
+const char *conn_peer(const struct conn *c);
+
+/* The socket, -1 before it is connected; stays the connection's. */
+int conn_fd(const struct conn *c);
+
+/*
+ * Stop all callbacks at once, close the socket, free at the end of the turn.
+ * Idempotent within the turn; NULL is allowed.
+ */
+void conn_close(struct conn *c);
+
+#endif

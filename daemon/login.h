@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The login phase of an initiator (RFC 7143 sections 6 and 11.12) as a pure
+ * machine: a Login Request out, a Login Response in, and at the end the
+ * negotiated values or a reason in words.  It owns no socket and no timer.
+ */
+#ifndef DAEMON_LOGIN_H
+#define DAEMON_LOGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/iscsi.h"
+
+struct login;
+
+/* A digest preference list, in order; the first common one is chosen. */
+enum login_digest {
+	LOGIN_DIGEST_END = 0,
+	LOGIN_DIGEST_NONE,
+	LOGIN_DIGEST_CRC32C
+};
+
+/* What to ask for.  Strings and numbers are copied by login_new(). */
+struct login_wanted {
+	const char		*initiator_name;
+	const char		*initiator_alias;	/* NULL: not sent */
+	const char		*target_name;
+	uint8_t			 isid[6];
+	uint32_t		 cmdsn;		/* CmdSN of the login phase */
+	uint16_t		 cid;
+	enum login_digest	 header_digest[3];
+	enum login_digest	 data_digest[3];
+	uint32_t		 max_recv_dsl;	/* ours, bytes */
+	uint32_t		 max_burst;
+	uint32_t		 first_burst;
+	uint32_t		 max_outstanding_r2t;
+	uint32_t		 time2wait;	/* seconds */
+	uint32_t		 time2retain;	/* seconds */
+	bool			 initial_r2t;
+	bool			 immediate_data;
+};
+
+/* What was negotiated (RFC 7143 section 13); lengths in bytes. */
+struct login_result {
+	bool		header_digest;
+	bool		data_digest;
+	uint32_t	send_dsl;	/* target's MaxRecvDataSegmentLength */
+	uint32_t	recv_dsl;	/* ours as declared */
+	uint32_t	max_burst;
+	uint32_t	first_burst;
+	uint32_t	max_outstanding_r2t;
+	uint32_t	max_connections;
+	uint32_t	time2wait;
+	uint32_t	time2retain;
+	uint32_t	error_recovery_level;
+	bool		initial_r2t;
+	bool		immediate_data;
+	bool		data_pdu_in_order;
+	bool		data_sequence_in_order;
+	uint16_t	tsih;
+	uint16_t	tpgt;
+	bool		have_tpgt;
+	char		target_alias[256];
+};
+
+enum login_verdict {
+	LOGIN_SEND,	/* send the next request */
+	LOGIN_DONE,	/* full feature phase; see login_result() */
+	LOGIN_FAILED	/* see login_error(); close the connection */
+};
+
+/* NULL on lack of memory. */
+struct login *login_new(const struct login_wanted *wanted);
+void login_free(struct login *l);
+
+/*
+ * Build the next Login Request into `bhs` and its data segment (text) into
+ * the ISCSI_LOGIN_DSL_MAX bytes at `data`.  CmdSN and ITT are filled in,
+ * ExpStatSN as well.  Call it first after login_new() and after each
+ * LOGIN_SEND.
+ */
+void login_request(struct login *l, uint8_t *bhs, uint8_t *data);
+
+/*
+ * Take a PDU that arrived during login, whatever it is.  `data` holds the
+ * `len` bytes of its data segment.
+ */
+enum login_verdict login_response(struct login *l, const uint8_t *bhs,
+    const uint8_t *data, size_t len);
+
+const struct login_result *login_result(const struct login *l);
+
+/* The reason of LOGIN_FAILED in words, with status class and detail. */
+const char *login_error(const struct login *l);
+
+/*
+ * The status of the last Login Response as class << 8 | detail; 0 if the
+ * failure was found on this side.
+ */
+uint16_t login_status(const struct login *l);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The two pumps of one connection.  The read pump receives into a large slab
+ * and reports every PDU in it as slices; the write pump asks its owner for
+ * PDUs, as many as go into one sendmsg, and keeps what the kernel did not
+ * take.  Neither knows what a PDU means: stamping, routing and errors are
+ * the owner's.
+ *
+ * A PDU's life on the way out: the owner returns it from `next` with its
+ * numbers stamped; if the kernel takes no byte of it, `restamp` is called
+ * before every further try; at the first byte taken `on_wire`, at the last
+ * `on_sent`, after which the pump frees it.
+ */
+#ifndef DAEMON_PUMP_H
+#define DAEMON_PUMP_H
+
+#include <sys/queue.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/pool.h"
+#include "proto/pdu.h"
+
+struct conn;
+struct pump;
+struct task;
+struct worker;
+
+/* A PDU to be written.  From txpdu_new(); freed by the pump or its owner. */
+struct txpdu {
+	STAILQ_ENTRY(txpdu)	 link;
+	uint8_t			 bhs[ISCSI_BHS_LEN];
+	struct slice		 ahs;		/* ahs.len 0: none */
+	struct slices		 data;
+	struct pdu_trailer	 trailer;
+	uint32_t		 wire_len;	/* set by the pump */
+	uint32_t		 sent;		/* bytes the kernel took */
+	/* The owner's; the pump never looks at these. */
+	struct task		*task;
+	uint64_t		 charge;	/* bytes charged outbound */
+	void			(*release)(struct txpdu *, void *);
+	void			*release_arg;
+};
+
+STAILQ_HEAD(txpdu_list, txpdu);
+
+/* A PDU received.  Everything is the pump's and valid during the call. */
+struct rxpdu {
+	uint8_t		*bhs;	/* may be rewritten in place */
+	const uint8_t	*ahs;
+	uint32_t	 ahs_len;
+	struct slices	*data;	/* take with slices_move() to keep it */
+};
+
+struct pump_ops {
+	void (*on_connected)(void *arg);
+	/* A complete PDU with right digests. */
+	void (*on_pdu)(void *arg, struct rxpdu *pdu);
+	/* The next PDU to write, or NULL. */
+	struct txpdu *(*next)(void *arg);
+	void (*restamp)(void *arg, struct txpdu *pdu);
+	void (*on_wire)(void *arg, struct txpdu *pdu);
+	void (*on_sent)(void *arg, struct txpdu *pdu);
+	/*
+	 * The connection is unusable: connect failed, closed by the peer, I/O
+	 * error, framing or digest error.  Called once, and not for
+	 * pump_close().  The owner must call pump_close().
+	 */
+	void (*on_down)(void *arg, int error, const char *reason);
+};
+
+struct pump_stats {
+	uint64_t	pdus_in, pdus_out;
+	uint64_t	bytes_in, bytes_out;
+	uint64_t	recv_calls, send_calls;
+};
+
+/* A zeroed PDU; NULL on lack of memory. */
+struct txpdu *txpdu_new(struct worker *w);
+
+/* Calls `release` if set, drops the data, recycles.  NULL is allowed. */
+void txpdu_free(struct worker *w, struct txpdu *pdu);
+
+/*
+ * Dial (see conn_dial()) and pump.  Framing starts without digests and with
+ * the Login limit of 8192 bytes inbound.  NULL with errno set on failure.
+ */
+struct pump *pump_dial(struct worker *w, const char *host, uint16_t port,
+    uint32_t timeout_ms, const struct pump_ops *ops, void *arg);
+
+/*
+ * Frame differently from the next PDU on, in each direction.  Called from
+ * on_pdu() it holds from the first byte after that PDU.
+ */
+void pump_set_framing(struct pump *p, const struct pdu_framing *in,
+    const struct pdu_framing *out);
+
+/*
+ * Say that `next` may have something: a write is tried at the end of this
+ * turn.
+ */
+void pump_kick(struct pump *p);
+
+/* Bytes of PDUs that were returned by `next` and not yet written. */
+uint64_t pump_unsent(const struct pump *p);
+
+/*
+ * Call `fn` for each PDU handed to the pump of which the kernel took no byte
+ * yet; it may rewrite the PDU in place, lengths included.
+ */
+void pump_foreach_unsent(struct pump *p,
+    void (*fn)(struct txpdu *pdu, void *arg), void *arg);
+
+struct conn *pump_conn(struct pump *p);
+
+void pump_stats_get(const struct pump *p, struct pump_stats *out);
+
+/*
+ * No callback after this; PDUs not wholly written are freed; memory goes at
+ * the end of the turn.  NULL is allowed.
+ */
+void pump_close(struct pump *p);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker is one event loop and everything that lives on it: all state of
+ * the daemon hangs off a struct worker, and no other state is mutable.  This
+ * header is a list of pointers; whoever follows one includes its module.
+ */
+#ifndef DAEMON_WORKER_H
+#define DAEMON_WORKER_H
+
+#include <sys/queue.h>
+
+#include <stdint.h>
+
+struct client;
+struct config;
+struct log;
+struct loop;
+struct outmsg;
+struct pool;
+struct resolver;
+struct session;
+struct quota_table;
+struct txpdu;
+
+struct worker {
+	struct loop		*loop;
+	struct pool		*pool;
+	struct log		*log;
+	struct resolver		*resolver;
+	const struct config	*config;
+	struct quota_table	*quotas;	/* per uid */
+
+	TAILQ_HEAD(, session)	 sessions;
+	TAILQ_HEAD(, client)	 clients;
+	uint32_t		 nclients;
+
+	/* Recycled objects of the data path; freed by worker_free(). */
+	STAILQ_HEAD(, txpdu)	 free_txpdus;
+	STAILQ_HEAD(, outmsg)	 free_outmsgs;
+	uint64_t		 txpdus_out;	/* in use */
+	uint64_t		 outmsgs_out;
+};
+
+/*
+ * Create a worker with loop, pool and resolver on the caller's log and
+ * configuration, which must outlive it.  NULL with errno set on failure.
+ */
+struct worker *worker_new(struct log *log, const struct config *config);
+
+/*
+ * Free it.  No session or client may be left; anything of the data path that
+ * is still in use is logged as an error and counted.  Returns that count.
+ */
+uint64_t worker_free(struct worker *w);
+
+#endif
