@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A session: one I_T nexus that the daemon logged in (RFC 7143 section
+ * 4.4.1), with one TCP connection, and the attachments of the clients that
+ * share it.  It owns what must be unique on the nexus: tags, sequence
+ * numbers, the command window, immediate and Text slots, task aborts, and
+ * the recovery of the connection.  It never knows sockets of clients: news go
+ * up through the operations of each attachment, always in a later turn than
+ * the call that caused them.
+ */
+#ifndef DAEMON_SESSION_H
+#define DAEMON_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/pool.h"
+#include "daemon/quota.h"
+#include "proto/msg.h"
+
+struct attachment;
+struct config_session;
+struct session;
+struct txpdu;
+struct worker;
+
+/* A PDU for a client; all but `charge` is valid during the call. */
+struct session_delivery {
+	uint64_t	 cookie;	/* of the SUBMIT that opened the task */
+	uint16_t	 flags;		/* FRAME_F_* */
+	const uint8_t	*bhs;		/* tags mapped back to the client's */
+	const uint8_t	*ahs;
+	uint32_t	 ahs_len;
+	struct slices	*data;		/* take with slices_move() */
+	/*
+	 * With the last PDU of a task, its whole charge: the receiver gives it
+	 * back once the PDU has left for the client.  Zero otherwise.
+	 */
+	struct quota_amount charge;
+};
+
+struct attachment_ops {
+	void (*on_pdu)(void *arg, struct session_delivery *d);
+	/* A task ended without a final PDU; `charge` as above. */
+	void (*on_outcome)(void *arg, uint64_t cookie,
+	    const struct msg_outcome *outcome,
+	    const struct quota_amount *charge);
+	void (*on_event)(void *arg, const struct msg_event *event);
+	/* Outbound bytes fell below the limit: the client may be read again. */
+	void (*on_room)(void *arg);
+	/* The session is being removed; the attachment is gone after this. */
+	void (*on_removed)(void *arg, const char *why);
+};
+
+struct session_attach {
+	const struct attachment_ops	*ops;
+	void				*arg;
+	struct quota			*quota;
+	const char			*name;		/* client, for the log */
+	uint32_t			 access;	/* granted */
+	uint32_t			 deadline;	/* ms; 0 = none */
+	uint32_t			 events;	/* mask */
+	bool				 exclusive;
+};
+
+/* Why a SUBMIT or ATTACH was not accepted. */
+struct refusal {
+	uint16_t	reason;		/* enum msg_reason */
+	char		text[MSG_TEXT_MAX + 1];
+};
+
+enum submit_verdict {
+	SUBMIT_ACCEPTED,	/* the session owns the PDU now */
+	SUBMIT_REFUSED,		/* would have opened a task: OUTCOME refused */
+	SUBMIT_NOT_SENT,	/* same, session is down: OUTCOME not-sent */
+	SUBMIT_ERROR		/* belongs to an open task or to none: ERROR */
+};
+
+/* What session.show and session.list tell.  Strings live with the session. */
+struct session_info {
+	const char		*name;
+	const char		*target;
+	const char		*portal;	/* as configured */
+	const char		*peer;		/* address in use, or "" */
+	const char		*local;
+	const char		*state;		/* name of the state */
+	const char		*last_error;	/* or "" */
+	uint64_t		 next_try_ms;	/* from now; 0 if none */
+	uint64_t		 up_ms;		/* since login; 0 if down */
+	uint32_t		 clients;
+	uint32_t		 tasks;		/* live slots, all kinds */
+	uint32_t		 orphans;	/* of them, without a client */
+	uint32_t		 window;	/* commands the target still takes */
+	uint8_t			 isid[6];
+	uint16_t		 tsih;
+	struct msg_params	 params;
+	bool			 up;
+};
+
+struct session_stats {
+	uint64_t	logins;
+	uint64_t	login_failures;
+	uint64_t	downs;
+	uint64_t	pdus_in, pdus_out, bytes_in, bytes_out;
+	uint64_t	recv_calls, send_calls;
+	uint64_t	tasks_opened;
+	uint64_t	outcomes[6];	/* by enum msg_outcome_code; 0: final PDU */
+	uint64_t	refused_data;	/* Data-Out and Text answered by ERROR */
+	uint64_t	orphans;	/* tasks that lost their client */
+	uint64_t	aborts_sent;
+	uint64_t	stale_pdus;	/* dropped: tag no longer in use */
+	uint64_t	pings_answered;
+	uint64_t	rejects;
+	uint64_t	plugs;		/* NOP-Outs sent to fill a CmdSN gap */
+	uint64_t	ignored_data;	/* bytes of data where none belongs */
+};
+
+/*
+ * Create a session from its configuration, which must outlive it.  Idle
+ * until session_start().  NULL with errno set on failure.
+ */
+struct session *session_new(struct worker *w,
+    const struct config_session *config);
+
+/* Begin to connect and log in, and keep at it until session_stop(). */
+void session_start(struct session *s);
+
+/*
+ * End for good: tasks end as session_free() says, then Logout with the
+ * configured time-out.  `on_stopped` runs once, in a later turn.
+ */
+void session_stop(struct session *s, void (*on_stopped)(void *arg),
+    void *arg);
+
+/*
+ * Drop the connection at once, end all tasks, detach all clients
+ * (on_removed), free at the end of the turn.
+ */
+void session_free(struct session *s, const char *why);
+
+/* The worker's session of that name, or NULL. */
+struct session *session_find(struct worker *w, const char *name);
+
+const struct config_session *session_config(const struct session *s);
+uint8_t session_state(const struct session *s);	/* enum msg_session_state */
+void session_info_get(struct session *s, struct session_info *out);
+void session_stats_get(struct session *s, struct session_stats *out);
+
+/*
+ * Attach a client.  Returns NULL with `why` filled when the session is held
+ * exclusively, or is being stopped, or memory is short.
+ */
+struct attachment *session_attach(struct session *s,
+    const struct session_attach *how, struct refusal *why);
+
+/* What ATTACHED says, quotas excluded. */
+void session_attached_get(struct attachment *a, struct msg_attached *out);
+
+/*
+ * The client is gone: unsent tasks are dropped, the others become orphans and
+ * are aborted one by one.  No operation is called from now on.
+ */
+void session_detach(struct attachment *a);
+
+/*
+ * Submit a PDU: `pdu` holds BHS, AHS and data as the client gave them.
+ * `deadline` in ms, 0 for none.  Only SUBMIT_ACCEPTED passes the PDU on to
+ * the session; else `why` is filled and the caller frees it.
+ */
+enum submit_verdict session_submit(struct attachment *a, struct txpdu *pdu,
+    uint64_t cookie, uint32_t deadline, struct refusal *why);
+
+/* The default task deadline of this attachment in ms; 0 = none. */
+uint32_t session_deadline(const struct attachment *a);
+
+/*
+ * True while Data-Out of tasks on the wire fills the client's outbound
+ * allowance: do not read more from it before on_room().
+ */
+bool session_paused(const struct attachment *a);
+
+/*
+ * Cancel a task of this client, named by the SUBMIT's cookie or the client's
+ * ITT.  Returns false if there is none; else the task ends in a later turn.
+ */
+bool session_cancel(struct attachment *a, uint8_t by, uint64_t value);
+
+/* Open tasks of this client. */
+uint32_t session_open_tasks(const struct attachment *a);
+
+#endif
