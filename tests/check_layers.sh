@@ -22,6 +22,8 @@ ranks() {
 	1 stats     log
 	1 pool      log stats
 	1 quota     log stats
+	1 conf      log
+	1 config_*  log conf config_priv
 	2 resolve
 	2 conn      resolve
 	3 pump
@@ -34,7 +36,6 @@ ranks() {
 	5 orphan    *
 	6 guard
 	7 access    *
-	7 config    *
 	7 client    *
 	7 client_*  *
 	8 listener  *
