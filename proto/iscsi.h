@@ -257,7 +257,7 @@ bool iscsi_is_final(const uint8_t *bhs);
 
 /*
  * True if a target may answer a task that was opened by `request` with
- * `response` (both opcodes).
+ * `response` (both opcodes): a Reject and the opcodes of vendors fit all.
  */
 bool iscsi_response_fits(uint8_t request, uint8_t response);
 

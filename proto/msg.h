@@ -22,6 +22,8 @@
 /* Every encoded payload of this file fits into this many bytes. */
 #define MSG_PAYLOAD_MAX		4096u
 
+#define MSG_PING_MAX		64	/* bytes of a PING, echoed by its PONG */
+
 /*
  * TLV: type 16 bits, length 16 bits, value.  Types with the top bit set may
  * be ignored by a receiver that does not know them; others are an error.
@@ -228,10 +230,11 @@ struct msg_goodbye {
 
 /*
  * Encoders write the payload to the `size` bytes at `buf` and return its
- * length, or -ENOBUFS.  Texts too long for their field are cut.
+ * length, or -ENOBUFS.  Texts too long for their field are cut, and bytes
+ * that a decoder would refuse become '?'.
  * Decoders read a whole payload and return 0, or -EBADMSG if it is too short,
- * has bytes left over that are no TLV, a string with a NUL or control byte
- * inside, or a TLV that must not be ignored.
+ * has bytes left over that are no TLV, a string that is not UTF-8 or has a
+ * control character inside, or a TLV that must not be ignored.
  */
 int msg_hello_encode(const struct msg_hello *m, uint8_t *buf, size_t size);
 int msg_hello_decode(const uint8_t *buf, size_t len, struct msg_hello *m);
@@ -273,6 +276,12 @@ int msg_listing_next(const uint8_t *buf, size_t len, size_t *pos,
  */
 int msg_submit_tlv_encode(uint32_t deadline, uint8_t *buf, size_t size);
 int msg_submit_tlv_decode(const uint8_t *buf, size_t len, uint32_t *deadline);
+
+/*
+ * The payload of OK and LIST, and any other that has no fields: nothing but
+ * TLVs that may be ignored.  Returns 0 or -EBADMSG.
+ */
+int msg_tlv_check(const uint8_t *buf, size_t len);
 
 /* Names for people and programs; "unknown" for other values; never NULL. */
 const char *msg_outcome_name(unsigned outcome);

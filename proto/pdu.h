@@ -33,7 +33,7 @@ struct pdu_framing {
 enum pdu_error {
 	PDU_OK = 0,
 	PDU_E_DSL,		/* DataSegmentLength above the limit */
-	PDU_E_AHS,		/* an AHS where the opcode allows none */
+	PDU_E_AHS,		/* an initiator's: ill-formed or not allowed */
 	PDU_E_OPCODE,		/* reserved opcode, or the other side's */
 	PDU_E_HEADER_DIGEST,
 	PDU_E_DATA_DIGEST

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The incremental PDU parser and the serializer.  Both work on the caller's
+ * memory, allocate nothing and do no I/O; what a PDU means beyond its framing
+ * is not known here.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "proto/pdu.h"
+
+enum parser_state {
+	S_BHS,
+	S_AHS,
+	S_HEADER_DIGEST,
+	S_HEADER_READY,
+	S_DATA,
+	S_PAD,
+	S_DATA_DIGEST,
+	S_END,
+	S_ERROR
+};
+
+/* What is left of the input of one feed. */
+struct cursor {
+	const uint8_t	*p;
+	size_t		 len;
+};
+
+void
+pdu_parser_init(struct pdu_parser *p, enum pdu_sender sender,
+    const struct pdu_framing *framing)
+{
+	memset(p, 0, sizeof(*p));
+	p->framing = *framing;
+	p->next_framing = *framing;
+	p->sender = sender;
+	p->state = S_BHS;
+	p->error = PDU_OK;
+	p->need = ISCSI_BHS_LEN;
+}
+
+void
+pdu_parser_set_framing(struct pdu_parser *p,
+    const struct pdu_framing *framing)
+{
+	p->next_framing = *framing;
+}
+
+enum pdu_error
+pdu_parser_error(const struct pdu_parser *p)
+{
+	return p->error;
+}
+
+bool
+pdu_parser_at_boundary(const struct pdu_parser *p)
+{
+	return p->state == S_BHS && p->have == 0;
+}
+
+const char *
+pdu_error_name(enum pdu_error error)
+{
+	switch (error) {
+	case PDU_OK:
+		return "no error";
+	case PDU_E_DSL:
+		return "DataSegmentLength above the limit";
+	case PDU_E_AHS:
+		return "bad Additional Header Segment";
+	case PDU_E_OPCODE:
+		return "opcode not allowed from this side";
+	case PDU_E_HEADER_DIGEST:
+		return "header digest error";
+	case PDU_E_DATA_DIGEST:
+		return "data digest error";
+	}
+	return "unknown error";
+}
+
+static void
+enter(struct pdu_parser *p, enum parser_state state, uint32_t need)
+{
+	p->state = (uint8_t)state;
+	p->have = 0;
+	p->need = need;
+}
+
+static void
+fail(struct pdu_parser *p, enum pdu_error error)
+{
+	p->state = S_ERROR;
+	p->error = error;
+}
+
+/* Copy input into the current part; true when the part is complete. */
+static bool
+gather(struct pdu_parser *p, struct cursor *in, uint8_t *part)
+{
+	size_t n = p->need - p->have;
+
+	if (n > in->len)
+		n = in->len;
+	if (n > 0) {
+		memcpy(part + p->have, in->p, n);
+		in->p += n;
+		in->len -= n;
+		p->have += (uint32_t)n;
+	}
+	return p->have == p->need;
+}
+
+/*
+ * Opcodes that RFC 7143 section 11.2.1.2 leaves to vendors are framed like
+ * all others; what to do with them is decided above.
+ */
+static bool
+opcode_ok(enum pdu_sender sender, uint8_t opcode)
+{
+	bool vendor = (opcode & 0x1f) >= 0x1c && (opcode & 0x1f) <= 0x1e;
+
+	if (sender == PDU_FROM_ANYONE)
+		return true;
+	if (iscsi_from_target(opcode) != (sender == PDU_FROM_TARGET))
+		return false;
+	return vendor || (iscsi_opcode_traits(opcode) & ISCSI_T_KNOWN) != 0;
+}
+
+/*
+ * What the BHS claims.  A stray AHS from a target is harmless, for it is
+ * bounded and nobody reads it; from an initiator it would become part of a
+ * command.
+ */
+static enum pdu_error
+bhs_check(const struct pdu_parser *p)
+{
+	uint8_t opcode = iscsi_opcode(p->bhs);
+	uint32_t max_dsl = p->framing.max_dsl;
+
+	if (!opcode_ok(p->sender, opcode))
+		return PDU_E_OPCODE;
+	if (p->sender == PDU_FROM_INITIATOR && iscsi_ahs_len(p->bhs) > 0 &&
+	    (iscsi_opcode_traits(opcode) & ISCSI_T_AHS) == 0)
+		return PDU_E_AHS;
+	if (max_dsl != 0 && iscsi_dsl(p->bhs) > max_dsl)
+		return PDU_E_DSL;
+	return PDU_OK;
+}
+
+/* The whole header is there and, where there is a digest, verified. */
+static void
+header_ready(struct pdu_parser *p)
+{
+	enum pdu_error error = PDU_OK;
+
+	if (p->framing.header_digest)
+		error = bhs_check(p);
+	if (error == PDU_OK && p->sender == PDU_FROM_INITIATOR &&
+	    iscsi_ahs_check(p->ahs, iscsi_ahs_len(p->bhs)) != 0)
+		error = PDU_E_AHS;
+	if (error != PDU_OK)
+		fail(p, error);
+	else
+		enter(p, S_HEADER_READY, 0);
+}
+
+static void
+ahs_complete(struct pdu_parser *p)
+{
+	if (p->framing.header_digest)
+		enter(p, S_HEADER_DIGEST, CRC32C_SIZE);
+	else
+		header_ready(p);
+}
+
+static void
+bhs_complete(struct pdu_parser *p)
+{
+	enum pdu_error error = PDU_OK;
+
+	/*
+	 * With a header digest nothing is believed before it is verified, but
+	 * TotalAHSLength, which cannot exceed the room for it.
+	 */
+	if (!p->framing.header_digest)
+		error = bhs_check(p);
+	if (error != PDU_OK)
+		fail(p, error);
+	else if (iscsi_ahs_len(p->bhs) > 0)
+		enter(p, S_AHS, iscsi_ahs_len(p->bhs));
+	else
+		ahs_complete(p);
+}
+
+static void
+header_digest_complete(struct pdu_parser *p)
+{
+	uint32_t crc;
+
+	crc = crc32c_update(CRC32C_INIT, p->bhs, ISCSI_BHS_LEN);
+	crc = crc32c_update(crc, p->ahs, iscsi_ahs_len(p->bhs));
+	if (crc32c_get(p->digest, p->framing.order) != crc32c_final(crc))
+		fail(p, PDU_E_HEADER_DIGEST);
+	else
+		header_ready(p);
+}
+
+static void
+enter_data(struct pdu_parser *p)
+{
+	uint32_t dsl = iscsi_dsl(p->bhs);
+
+	p->crc = CRC32C_INIT;
+	if (dsl > 0)
+		enter(p, S_DATA, dsl);
+	else
+		enter(p, S_END, 0);
+}
+
+static void
+pad_complete(struct pdu_parser *p)
+{
+	if (p->framing.data_digest)
+		enter(p, S_DATA_DIGEST, CRC32C_SIZE);
+	else
+		enter(p, S_END, 0);
+}
+
+static void
+data_digest_complete(struct pdu_parser *p)
+{
+	if (crc32c_get(p->digest, p->framing.order) != crc32c_final(p->crc))
+		fail(p, PDU_E_DATA_DIGEST);
+	else
+		enter(p, S_END, 0);
+}
+
+/* Consume input of the current part, which the digest covers. */
+static size_t
+take_covered(struct pdu_parser *p, struct cursor *in)
+{
+	size_t n = p->need - p->have;
+
+	if (n > in->len)
+		n = in->len;
+	if (p->framing.data_digest)
+		p->crc = crc32c_update(p->crc, in->p, n);
+	in->p += n;
+	in->len -= n;
+	p->have += (uint32_t)n;
+	return n;
+}
+
+/* One piece of the data segment, or false if there is no input. */
+static bool
+take_data(struct pdu_parser *p, struct cursor *in, struct pdu_event *ev)
+{
+	if (in->len == 0)
+		return false;
+	ev->kind = PDU_EV_DATA;
+	ev->data = in->p;
+	ev->len = take_covered(p, in);
+	if (p->have < p->need)
+		return true;
+	if (iscsi_pad(p->need) > 0)
+		enter(p, S_PAD, iscsi_pad(p->need));
+	else
+		pad_complete(p);
+	return true;
+}
+
+/* True if the padding is complete. */
+static bool
+take_pad(struct pdu_parser *p, struct cursor *in)
+{
+	if (in->len > 0)
+		(void)take_covered(p, in);
+	if (p->have < p->need)
+		return false;
+	pad_complete(p);
+	return true;
+}
+
+/* True if the BHS is complete. */
+static bool
+take_bhs(struct pdu_parser *p, struct cursor *in)
+{
+	if (p->have == 0 && in->len > 0)
+		p->framing = p->next_framing;
+	if (!gather(p, in, p->bhs))
+		return false;
+	bhs_complete(p);
+	return true;
+}
+
+size_t
+pdu_parser_feed(struct pdu_parser *p, const uint8_t *buf, size_t len,
+    struct pdu_event *ev)
+{
+	struct cursor in = { buf, len };
+	bool progress = true;
+
+	ev->kind = PDU_EV_MORE;
+	ev->data = NULL;
+	ev->len = 0;
+	while (progress && ev->kind == PDU_EV_MORE) {
+		switch ((enum parser_state)p->state) {
+		case S_BHS:
+			progress = take_bhs(p, &in);
+			break;
+		case S_AHS:
+			if ((progress = gather(p, &in, p->ahs)))
+				ahs_complete(p);
+			break;
+		case S_HEADER_DIGEST:
+			if ((progress = gather(p, &in, p->digest)))
+				header_digest_complete(p);
+			break;
+		case S_HEADER_READY:
+			ev->kind = PDU_EV_HEADER;
+			enter_data(p);
+			break;
+		case S_DATA:
+			progress = take_data(p, &in, ev);
+			break;
+		case S_PAD:
+			progress = take_pad(p, &in);
+			break;
+		case S_DATA_DIGEST:
+			if ((progress = gather(p, &in, p->digest)))
+				data_digest_complete(p);
+			break;
+		case S_END:
+			ev->kind = PDU_EV_END;
+			enter(p, S_BHS, ISCSI_BHS_LEN);
+			break;
+		case S_ERROR:
+			ev->kind = PDU_EV_ERROR;
+			break;
+		}
+	}
+	return ev->kind == PDU_EV_ERROR ? 0 : len - in.len;
+}
+
+/* The iovecs under construction. */
+struct layout {
+	struct iovec	*iov;
+	size_t		 max;
+	size_t		 n;
+	size_t		 total;
+	bool		 full;
+};
+
+static void
+layout_add(struct layout *l, const void *base, size_t len)
+{
+	if (len == 0)
+		return;
+	if (l->n == l->max) {
+		l->full = true;
+		return;
+	}
+	/* An iovec has no const; nobody writes through these. */
+	l->iov[l->n].iov_base = (void *)(uintptr_t)base;
+	l->iov[l->n].iov_len = len;
+	l->n++;
+	l->total += len;
+}
+
+/* True if the pieces of data are together as long as the BHS says. */
+static bool
+data_agrees(const uint8_t *bhs, const struct iovec *data, size_t ndata)
+{
+	size_t left = iscsi_dsl(bhs);
+	size_t i;
+
+	for (i = 0; i < ndata; i++) {
+		if (data[i].iov_len > left)
+			return false;
+		left -= data[i].iov_len;
+	}
+	return left == 0;
+}
+
+static uint32_t
+header_crc(const uint8_t *bhs, const uint8_t *ahs)
+{
+	uint32_t crc = crc32c_update(CRC32C_INIT, bhs, ISCSI_BHS_LEN);
+
+	if (iscsi_ahs_len(bhs) > 0)
+		crc = crc32c_update(crc, ahs, iscsi_ahs_len(bhs));
+	return crc32c_final(crc);
+}
+
+/* Fill in padding and data digest; returns their length. */
+static size_t
+make_tail(const uint8_t *bhs, const struct iovec *data, size_t ndata,
+    const struct pdu_framing *framing, struct pdu_trailer *trailer)
+{
+	size_t pad = iscsi_pad(iscsi_dsl(bhs));
+	uint32_t crc = CRC32C_INIT;
+	size_t i;
+
+	memset(trailer->tail, 0, pad);
+	if (!framing->data_digest || iscsi_dsl(bhs) == 0)
+		return pad;
+	for (i = 0; i < ndata; i++)
+		crc = crc32c_update(crc, data[i].iov_base, data[i].iov_len);
+	crc = crc32c_update(crc, trailer->tail, pad);
+	crc32c_put(trailer->tail + pad, crc32c_final(crc), framing->order);
+	return pad + CRC32C_SIZE;
+}
+
+int
+pdu_serialize(const uint8_t *bhs, const uint8_t *ahs,
+    const struct iovec *data, size_t ndata, const struct pdu_framing *framing,
+    struct pdu_trailer *trailer, struct iovec *iov, size_t iovmax,
+    size_t *total)
+{
+	struct layout l = { .iov = iov, .max = iovmax };
+	size_t ahs_len = iscsi_ahs_len(bhs);
+	size_t i;
+
+	if ((ahs_len > 0 && ahs == NULL) || !data_agrees(bhs, data, ndata))
+		return -EINVAL;
+	layout_add(&l, bhs, ISCSI_BHS_LEN);
+	layout_add(&l, ahs, ahs_len);
+	if (framing->header_digest) {
+		crc32c_put(trailer->header_digest, header_crc(bhs, ahs),
+		    framing->order);
+		layout_add(&l, trailer->header_digest, CRC32C_SIZE);
+	}
+	for (i = 0; i < ndata; i++)
+		layout_add(&l, data[i].iov_base, data[i].iov_len);
+	layout_add(&l, trailer->tail,
+	    make_tail(bhs, data, ndata, framing, trailer));
+	if (l.full)
+		return -ENOBUFS;
+	*total = l.total;
+	return (int)l.n;
+}
