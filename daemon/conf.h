@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The configuration as the daemon uses it: iscsimuxd.conf(5) read, checked
+ * and turned into natural units.  Pure: reads files and the user database,
+ * changes nothing.  The header is called conf.h because config.h is
+ * autoconf's.
+ *
+ * Not thread-safe: one load at a time in a process (libconfuse's scanner and
+ * getpwnam(3) have static state).  May block, so not for the event loop.
+ */
+#ifndef DAEMON_CONF_H
+#define DAEMON_CONF_H
+
+#include <sys/types.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/log.h"
+
+#define CONFIG_ERRORS_MAX	20	/* errors kept; all are counted */
+#define CONFIG_NAME_MAX		63	/* bytes of a session's name */
+#define CONFIG_ISCSI_NAME_MAX	223	/* bytes, RFC 7143 section 4.2.7.1 */
+#define CONFIG_ISID_LEN		6	/* bytes, RFC 7143 section 11.12.5 */
+#define CONFIG_DIGESTS_MAX	2
+#define CONFIG_PORT_DEFAULT	3260
+
+#define CONFIG_NO_ID		((uint32_t)-1)	/* no such uid or gid */
+
+enum config_digest {
+	CONFIG_DIGEST_NONE = 0,
+	CONFIG_DIGEST_CRC32C
+};
+
+/* Digests to offer, the preferred one first. */
+struct config_digests {
+	unsigned		 count;		/* 1 or 2 */
+	enum config_digest	 list[CONFIG_DIGESTS_MAX];
+};
+
+/* Where a target listens. */
+struct config_portal {
+	char		*text;		/* as written, for messages */
+	char		*host;		/* name or address, no brackets */
+	uint16_t	 port;		/* host byte order */
+};
+
+/* Ids of users or groups, in the order written, none twice. */
+struct config_ids {
+	size_t		 count;
+	uint32_t	*list;
+};
+
+/*
+ * One access rule.  A client matches if its uid is in `users` or one of its
+ * groups is in `groups`; at least one of the two is not empty.  Rules are
+ * all-or-nothing so far: who matches may do everything.
+ */
+struct config_access {
+	struct config_ids	 users;
+	struct config_ids	 groups;
+	bool			 allow_all;	/* always true */
+};
+
+/* One session block. */
+struct config_session {
+	char			*name;		/* [A-Za-z0-9._-]{1,63} */
+	struct config_portal	 portal;
+	char			*target;	/* iSCSI name */
+	bool			 isid_set;
+	uint8_t			 isid[CONFIG_ISID_LEN];	/* as on the wire */
+	uint32_t		 connect_timeout;	/* ms */
+	uint32_t		 login_timeout;		/* ms */
+	uint32_t		 logout_timeout;	/* ms */
+	uint32_t		 reconnect_interval;	/* ms */
+	struct config_digests	 header_digest;
+	struct config_digests	 data_digest;
+	bool			 digest_big_endian;	/* else little */
+	uint32_t		 max_recv_data_segment_length;	/* bytes */
+	uint32_t		 max_burst_length;	/* bytes */
+	uint32_t		 first_burst_length;	/* bytes, <= max_burst */
+	bool			 initial_r2t;
+	bool			 immediate_data;
+	uint32_t		 max_outstanding_r2t;
+	uint32_t		 default_time2wait;	/* s */
+	uint32_t		 default_time2retain;	/* s */
+	bool			 hold_tasks;
+	size_t			 access_count;	/* 0: nobody but root and us */
+	struct config_access	*access;
+};
+
+/* What clients may use up and how long things may take. */
+struct config_limits {
+	uint32_t	 max_clients;		/* of the daemon */
+	uint32_t	 client_tasks;		/* open tasks of one client */
+	uint64_t	 client_inbound;	/* bytes charged, target to us */
+	uint64_t	 client_outbound;	/* bytes charged, us to target */
+	uint32_t	 uid_factor;		/* a uid: so many clients' worth */
+	uint32_t	 hello_timeout;		/* ms */
+	uint32_t	 client_stall_timeout;	/* ms */
+	uint32_t	 abort_timeout;		/* ms */
+	uint32_t	 r2t_timeout;		/* ms */
+	uint32_t	 drain_timeout;		/* ms */
+};
+
+struct config {
+	char			*user;		/* to run as, when started as root */
+	uint32_t		 uid;		/* of it, or CONFIG_NO_ID */
+	uint32_t		 gid;		/* its primary group, same */
+	char			*data_socket;		/* path */
+	uint32_t		 data_socket_mode;	/* mode bits */
+	char			*data_socket_group;
+	uint32_t		 data_socket_gid;	/* or CONFIG_NO_ID */
+	char			*control_socket;	/* path */
+	char			*initiator_name;	/* NULL if no session */
+	char			*initiator_alias;	/* or NULL */
+	enum log_level		 log_level;
+	bool			 allow_fault_injection;
+	struct config_limits	 limits;
+	size_t			 session_count;
+	struct config_session	*sessions;	/* in the order written */
+};
+
+/* The first errors of a load, each "FILE:LINE: KEY: what and what to do". */
+struct config_errors {
+	size_t	 total;				/* all, kept or not */
+	size_t	 count;				/* kept */
+	char	*text[CONFIG_ERRORS_MAX];
+};
+
+/* Which files a load reads; all strings stay the caller's. */
+struct config_files {
+	const char	*main;		/* conf.d is beside it */
+	bool		 main_optional;	/* need not exist */
+	const char	*initiator;	/* fallback for initiator-name */
+};
+
+/*
+ * Read `path`, or where it is NULL the default file, which need not exist.
+ * Then every *.conf in the conf.d beside it, sorted.  Returns 0 and the
+ * configuration in `*out`, which the caller frees; or -EINVAL if anything is
+ * wrong, -ENOMEM if memory ran out, with the reasons added to `errs`.
+ * CONFIG_NO_ID stands for a user or group that is missing but was not named:
+ * the default ones need not exist on every machine.
+ */
+int config_load(const char *path, struct config **out,
+    struct config_errors *errs);
+
+/* As config_load(), with every place given. */
+int config_load_files(const struct config_files *files, struct config **out,
+    struct config_errors *errs);
+
+/* Free a configuration; NULL is allowed. */
+void config_free(struct config *cfg);
+
+/* Free the kept errors and count from zero again; start with one full of
+ * zeros. */
+void config_errors_clear(struct config_errors *errs);
+
+/* The session called `name`, owned by the configuration, or NULL. */
+const struct config_session *config_session_find(const struct config *cfg,
+    const char *name);
+
+/*
+ * Check an iSCSI name (RFC 7143 section 4.2.7): iqn., eui. or naa., at most
+ * 223 bytes.  Returns NULL if it is one, else what is wrong in words.
+ */
+const char *config_iscsi_name_check(const char *name);
+
+#endif /* DAEMON_CONF_H */
