@@ -115,7 +115,7 @@ const struct config_key *config_key_find(enum config_block block,
     const char *name);
 const char *config_block_name(enum config_block block);
 
-/* config.c: record an error at a place, about a key or block (or NULL). */
+/* config_load.c: record an error at a place, about a key or block (or NULL). */
 void config_fail(struct config_load *ld, const struct config_place *at,
     const char *key, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
