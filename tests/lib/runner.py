@@ -17,6 +17,7 @@ import concurrent.futures
 import ctypes
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -215,6 +216,9 @@ class Runner:
             program.insert(0, sys.executable)
         elif program[0].endswith(".sh"):
             program.insert(0, "sh")
+        elif self.options.valgrind:
+            program = ["./libtool", "--mode=execute",
+                       *shlex.split(os.environ["VALGRIND"]), *program]
         return [sys.executable, "-B", os.path.abspath(__file__),
                 "--supervise", f"--timeout={self.options.timeout}", "--",
                 *program]
@@ -323,6 +327,8 @@ def main():
                         help="tests at the same time (default: 1)")
     parser.add_argument("--timeout", type=float, default=600,
                         help="seconds for each test (default: 600)")
+    parser.add_argument("--valgrind", action="store_true", help="run compiled "
+                        "programs under the command $VALGRIND")
     parser.add_argument("--sum", help="file to which the three numbers "
                         "passed, failed, skipped are added as a line")
     parser.add_argument("--supervise", action="store_true",
