@@ -36,6 +36,7 @@ ranks() {
 	5  r2t        *
 	5  abort      *
 	5  attachment *
+	5  gap        *
 	5  guard      *
 	5  orphan     *
 	5  session*   *
