@@ -47,6 +47,15 @@ struct conn_ops {
 struct conn *conn_dial(struct worker *w, const char *host, uint16_t port,
     uint32_t timeout_ms, const struct conn_ops *ops, void *arg);
 
+/*
+ * Take over `fd`, a stream socket that is connected already; on_connected()
+ * follows in a later turn.  Other processes may hold it too: its file status
+ * flags are neither changed nor relied on.  NULL with errno set, and then the fd
+ * stays the caller's.
+ */
+struct conn *conn_adopt(struct worker *w, int fd, const struct conn_ops *ops,
+    void *arg);
+
 /* Read into the iovecs; `*n` and `*error` as enum conn_io says. */
 enum conn_io conn_recv(struct conn *c, struct iovec *iov, int iovcnt,
     size_t *n, int *error);

@@ -65,7 +65,9 @@ struct pump_ops {
 	/*
 	 * The connection is unusable: connect failed, closed by the peer, I/O
 	 * error, framing or digest error.  Called once, and not for
-	 * pump_close().  The owner must call pump_close().
+	 * pump_close().  The owner must call pump_close().  `error` is an
+	 * errno, never 0: ECONNRESET for an end of stream, EPROTO for bad
+	 * framing, EBADMSG for a bad digest.
 	 */
 	void (*on_down)(void *arg, int error, const char *reason);
 };
@@ -90,8 +92,15 @@ struct pump *pump_dial(struct worker *w, const char *host, uint16_t port,
     uint32_t timeout_ms, const struct pump_ops *ops, void *arg);
 
 /*
+ * The same on a socket that is connected already; see conn_adopt().
+ */
+struct pump *pump_adopt(struct worker *w, int fd, const struct pump_ops *ops,
+    void *arg);
+
+/*
  * Frame differently from the next PDU on, in each direction.  Called from
- * on_pdu() it holds from the first byte after that PDU.
+ * on_pdu() it holds from the first byte after that PDU; outbound it holds for
+ * every PDU of which the kernel took no byte yet.
  */
 void pump_set_framing(struct pump *p, const struct pdu_framing *in,
     const struct pdu_framing *out);

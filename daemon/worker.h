@@ -36,6 +36,7 @@ struct worker {
 
 	/* Recycled objects of the data path; freed by worker_free(). */
 	STAILQ_HEAD(, txpdu)	 free_txpdus;
+	uint32_t		 nfree_txpdus;
 	STAILQ_HEAD(, outmsg)	 free_outmsgs;
 	uint64_t		 txpdus_out;	/* in use */
 	uint64_t		 outmsgs_out;

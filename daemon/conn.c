@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One TCP connection from look-up to close.  It calls resolve.c for addresses
+ * and loop.c for readiness; it knows nothing of PDUs, and is the only place
+ * that reads or writes a target's socket.
+ */
+#include "config.h"
+
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/conn.h"
+#include "daemon/loop.h"
+#include "daemon/resolve.h"
+#include "daemon/worker.h"
+
+/* An address in brackets with its scope, a colon and a port. */
+#define CONN_NAME_MAX	(INET6_ADDRSTRLEN + 32)
+
+enum conn_state {
+	CONN_ST_LOOKUP,
+	CONN_ST_CONNECTING,
+	CONN_ST_CONNECTED,
+	CONN_ST_FAILED,
+	CONN_ST_CLOSED
+};
+
+struct conn_addr {
+	struct sockaddr_storage	 sa;
+	socklen_t		 len;
+};
+
+struct conn {
+	struct worker		*worker;
+	const struct conn_ops	*ops;
+	void			*arg;
+	enum conn_state		 state;
+	int			 fd;
+	struct loop_io		*io;
+	unsigned		 want;
+	uint64_t		 bytes_in;
+	uint64_t		 bytes_out;
+	char			 local[CONN_NAME_MAX];
+	char			 peer[CONN_NAME_MAX];
+	struct loop_job		 adopted;
+	struct loop_job		 reap;
+
+	/* Only until it is connected. */
+	char			 host[NI_MAXHOST];
+	struct lookup		*lookup;
+	struct loop_timer	*timer;
+	uint64_t		 deadline;
+	uint32_t		 timeout_ms;
+	struct conn_addr	 addrs[RESOLVE_MAX_ADDRS];
+	size_t			 naddrs;
+	size_t			 next;		/* address to try next */
+};
+
+static void try_next(struct conn *);
+
+/* "address:port" for people, with brackets where the address has colons. */
+static void
+format_addr(const struct sockaddr_storage *sa, socklen_t len, char *buf,
+    size_t size)
+{
+	char host[INET6_ADDRSTRLEN + 20], port[8];
+
+	buf[0] = '\0';
+	if (sa->ss_family != AF_INET && sa->ss_family != AF_INET6)
+		return;
+	if (getnameinfo((const struct sockaddr *)sa, len, host, sizeof(host),
+	    port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		return;
+	if (sa->ss_family == AF_INET6)
+		snprintf(buf, size, "[%s]:%s", host, port);
+	else
+		snprintf(buf, size, "%s:%s", host, port);
+}
+
+static void
+socket_drop(struct conn *c)
+{
+	loop_io_free(c->io);
+	c->io = NULL;
+	if (c->fd != -1)
+		close(c->fd);
+	c->fd = -1;
+}
+
+static void
+dial_end(struct conn *c)
+{
+	resolver_cancel(c->lookup);
+	c->lookup = NULL;
+	loop_timer_free(c->timer);
+	c->timer = NULL;
+}
+
+static void __attribute__((format(printf, 3, 4)))
+fail(struct conn *c, int error, const char *fmt, ...)
+{
+	char what[NI_MAXHOST + CONN_NAME_MAX + 128];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	dial_end(c);
+	socket_drop(c);
+	c->state = CONN_ST_FAILED;
+	c->ops->on_failed(c->arg, error, what);
+}
+
+/* "10 s", or "1500 ms" where it is not whole seconds. */
+static const char *
+timeout_text(const struct conn *c, char *buf, size_t size)
+{
+	if (c->timeout_ms % 1000 == 0)
+		snprintf(buf, size, "%u s", (unsigned)(c->timeout_ms / 1000));
+	else
+		snprintf(buf, size, "%u ms", (unsigned)c->timeout_ms);
+	return buf;
+}
+
+/* The address being tried failed: say why, or try the one after it. */
+static void
+attempt_failed(struct conn *c, int error)
+{
+	const struct conn_addr *addr = &c->addrs[c->next - 1];
+	char name[CONN_NAME_MAX], limit[32];
+
+	socket_drop(c);
+	if (c->next < c->naddrs && loop_now(c->worker->loop) < c->deadline) {
+		try_next(c);
+		return;
+	}
+	format_addr(&addr->sa, addr->len, name, sizeof(name));
+	if (error == ETIMEDOUT)
+		fail(c, error, "connect to %s: timed out after %s", name,
+		    timeout_text(c, limit, sizeof(limit)));
+	else
+		fail(c, error, "connect to %s: %s", name, strerror(error));
+}
+
+static void
+name_ends(struct conn *c)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+
+	if (getsockname(c->fd, (struct sockaddr *)&sa, &len) == 0)
+		format_addr(&sa, len, c->local, sizeof(c->local));
+	len = sizeof(sa);
+	if (getpeername(c->fd, (struct sockaddr *)&sa, &len) == 0)
+		format_addr(&sa, len, c->peer, sizeof(c->peer));
+}
+
+static void
+set_options(int fd)
+{
+	int on = 1;
+
+	/* Failure is harmless: slower, or noticed later. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
+static void
+connected(struct conn *c)
+{
+	name_ends(c);
+	/*
+	 * A socket that tries an unused port of its own host can by chance be
+	 * given that very port, and then TCP connects it to itself.
+	 */
+	if (c->local[0] != '\0' && strcmp(c->local, c->peer) == 0) {
+		c->local[0] = c->peer[0] = '\0';
+		attempt_failed(c, ECONNREFUSED);
+		return;
+	}
+	dial_end(c);
+	c->state = CONN_ST_CONNECTED;
+	c->want = LOOP_READ;
+	loop_io_want(c->io, c->want);
+	c->ops->on_connected(c->arg);
+}
+
+static void
+connect_done(struct conn *c)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
+		error = errno;
+	if (error != 0)
+		attempt_failed(c, error);
+	else
+		connected(c);
+}
+
+static void
+on_io(void *arg, unsigned events)
+{
+	struct conn *c = arg;
+
+	if (c->state == CONN_ST_CONNECTING) {
+		connect_done(c);
+		return;
+	}
+	if ((events & LOOP_READ) != 0 && c->state == CONN_ST_CONNECTED &&
+	    (c->want & LOOP_READ) != 0)
+		c->ops->on_readable(c->arg);
+	if ((events & LOOP_WRITE) != 0 && c->state == CONN_ST_CONNECTED &&
+	    (c->want & LOOP_WRITE) != 0)
+		c->ops->on_writable(c->arg);
+}
+
+/* 0 if the connect has begun or is complete, or an errno. */
+static int
+start_connect(struct conn *c, const struct conn_addr *addr)
+{
+	c->fd = socket(addr->sa.ss_family,
+	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	if (c->fd == -1)
+		return errno;
+	set_options(c->fd);
+	c->io = loop_io_new(c->worker->loop, c->fd, on_io, c);
+	if (c->io == NULL)
+		return errno;
+	if (connect(c->fd, (const struct sockaddr *)&addr->sa,
+	    addr->len) == -1 && errno != EINPROGRESS && errno != EINTR)
+		return errno;
+	/* A connection that is there at once is writable at once. */
+	loop_io_want(c->io, LOOP_WRITE);
+	return 0;
+}
+
+/*
+ * Try the next address, with an equal share of the time that is left.
+ */
+static void
+try_next(struct conn *c)
+{
+	uint64_t now = loop_now(c->worker->loop);
+	uint64_t left = c->deadline > now ? c->deadline - now : 0;
+	size_t untried = c->naddrs - c->next;
+	int error;
+
+	loop_timer_set(c->timer, left / untried);
+	error = start_connect(c, &c->addrs[c->next++]);
+	if (error != 0)
+		attempt_failed(c, error);
+}
+
+static void
+on_timeout(void *arg)
+{
+	struct conn *c = arg;
+	char limit[32];
+
+	if (c->state == CONN_ST_LOOKUP)
+		fail(c, ETIMEDOUT, "look-up of %s: timed out after %s",
+		    c->host, timeout_text(c, limit, sizeof(limit)));
+	else
+		attempt_failed(c, ETIMEDOUT);
+}
+
+static void
+on_addresses(void *arg, int error, const struct addrinfo *res)
+{
+	struct conn *c = arg;
+	struct conn_addr *addr;
+
+	c->lookup = NULL;
+	for (; res != NULL && c->naddrs < RESOLVE_MAX_ADDRS;
+	    res = res->ai_next) {
+		if (res->ai_addrlen > sizeof(addr->sa))
+			continue;
+		addr = &c->addrs[c->naddrs++];
+		memcpy(&addr->sa, res->ai_addr, res->ai_addrlen);
+		addr->len = res->ai_addrlen;
+	}
+	if (c->naddrs == 0) {
+		fail(c, EHOSTUNREACH, "look-up of %s: %s", c->host,
+		    error == 0 ? "no address" : resolve_strerror(error));
+		return;
+	}
+	c->state = CONN_ST_CONNECTING;
+	try_next(c);
+}
+
+static void
+reap(void *arg)
+{
+	free(arg);
+}
+
+static struct conn *
+conn_new(struct worker *w, const struct conn_ops *ops, void *arg)
+{
+	struct conn *c;
+
+	c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return NULL;
+	c->worker = w;
+	c->ops = ops;
+	c->arg = arg;
+	c->fd = -1;
+	loop_job_init(&c->reap, reap, c);
+	return c;
+}
+
+struct conn *
+conn_dial(struct worker *w, const char *host, uint16_t port,
+    uint32_t timeout_ms, const struct conn_ops *ops, void *arg)
+{
+	struct conn *c;
+	int error;
+
+	if (strlen(host) >= sizeof(c->host)) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	c = conn_new(w, ops, arg);
+	if (c == NULL)
+		return NULL;
+	c->state = CONN_ST_LOOKUP;
+	c->timeout_ms = timeout_ms;
+	c->deadline = loop_now(w->loop) + timeout_ms;
+	snprintf(c->host, sizeof(c->host), "%s", host);
+	c->timer = loop_timer_new(w->loop, on_timeout, c);
+	if (c->timer != NULL)
+		c->lookup = resolver_lookup(w->resolver, host, port,
+		    on_addresses, c);
+	if (c->lookup == NULL) {
+		error = errno;
+		loop_timer_free(c->timer);
+		free(c);
+		errno = error;
+		return NULL;
+	}
+	loop_timer_set(c->timer, timeout_ms);
+	return c;
+}
+
+static void
+on_adopted(void *arg)
+{
+	struct conn *c = arg;
+
+	c->want = LOOP_READ;
+	loop_io_want(c->io, c->want);
+	c->ops->on_connected(c->arg);
+}
+
+/* 0 if `fd` is a connected stream socket, or an errno. */
+static int
+check_stream(int fd)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	int type = 0;
+	socklen_t typelen = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &typelen) == -1)
+		return errno;
+	if (type != SOCK_STREAM)
+		return EPROTOTYPE;
+	if (getpeername(fd, (struct sockaddr *)&sa, &len) == -1)
+		return errno;
+	return 0;
+}
+
+struct conn *
+conn_adopt(struct worker *w, int fd, const struct conn_ops *ops, void *arg)
+{
+	struct conn *c;
+	int error;
+
+	error = check_stream(fd);
+	if (error != 0) {
+		errno = error;
+		return NULL;
+	}
+	c = conn_new(w, ops, arg);
+	if (c == NULL)
+		return NULL;
+	c->io = loop_io_new(w->loop, fd, on_io, c);
+	if (c->io == NULL) {
+		error = errno;
+		free(c);
+		errno = error;
+		return NULL;
+	}
+	c->fd = fd;
+	c->state = CONN_ST_CONNECTED;
+	set_options(fd);
+	name_ends(c);
+	loop_job_init(&c->adopted, on_adopted, c);
+	loop_post(w->loop, &c->adopted);
+	return c;
+}
+
+/* What a system call that moves bytes returned, as a three-valued result. */
+static enum conn_io
+io_result(ssize_t moved, uint64_t *count, size_t *n, int *error)
+{
+	*n = 0;
+	*error = 0;
+	if (moved > 0) {
+		*n = (size_t)moved;
+		*count += *n;
+		return CONN_PROGRESS;
+	}
+	if (moved == 0)
+		return CONN_CLOSED;
+	if (errno == EAGAIN || errno == EWOULDBLOCK)
+		return CONN_WOULD_BLOCK;
+	*error = errno;
+	return CONN_CLOSED;
+}
+
+/* An adopted socket may block, so every call says that it must not. */
+enum conn_io
+conn_recv(struct conn *c, struct iovec *iov, int iovcnt, size_t *n,
+    int *error)
+{
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)iovcnt };
+	ssize_t moved;
+
+	do {
+		moved = recvmsg(c->fd, &msg, MSG_DONTWAIT);
+	} while (moved == -1 && errno == EINTR);
+	return io_result(moved, &c->bytes_in, n, error);
+}
+
+enum conn_io
+conn_send(struct conn *c, struct iovec *iov, int iovcnt, size_t *n,
+    int *error)
+{
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)iovcnt };
+	ssize_t moved;
+
+	do {
+		moved = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (moved == -1 && errno == EINTR);
+	return io_result(moved, &c->bytes_out, n, error);
+}
+
+static void
+want(struct conn *c, unsigned event, bool on)
+{
+	if (c->state != CONN_ST_CONNECTED)
+		return;
+	c->want = on ? c->want | event : c->want & ~event;
+	loop_io_want(c->io, c->want);
+}
+
+void
+conn_want_write(struct conn *c, bool on)
+{
+	want(c, LOOP_WRITE, on);
+}
+
+void
+conn_want_read(struct conn *c, bool on)
+{
+	want(c, LOOP_READ, on);
+}
+
+uint64_t
+conn_bytes_in(const struct conn *c)
+{
+	return c->bytes_in;
+}
+
+uint64_t
+conn_bytes_out(const struct conn *c)
+{
+	return c->bytes_out;
+}
+
+const char *
+conn_local(const struct conn *c)
+{
+	return c->local;
+}
+
+const char *
+conn_peer(const struct conn *c)
+{
+	return c->peer;
+}
+
+int
+conn_fd(const struct conn *c)
+{
+	return c->state == CONN_ST_CONNECTED ? c->fd : -1;
+}
+
+void
+conn_close(struct conn *c)
+{
+	if (c == NULL || c->state == CONN_ST_CLOSED)
+		return;
+	c->state = CONN_ST_CLOSED;
+	loop_unpost(c->worker->loop, &c->adopted);
+	dial_end(c);
+	socket_drop(c);
+	loop_reap(c->worker->loop, &c->reap);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker's birth and death: makes what struct worker points to, and at the
+ * end looks whether everything came back.  It knows the modules of the data
+ * path by their constructors only.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/pool.h"
+#include "daemon/pump.h"
+#include "daemon/resolve.h"
+#include "daemon/worker.h"
+
+/* Free slabs that a worker keeps at most, in bytes. */
+#define WORKER_POOL_KEEP	(8u * 1024 * 1024)
+
+static void
+parts_free(struct worker *w)
+{
+	resolver_free(w->resolver);
+	loop_free(w->loop);
+	pool_free(w->pool);
+}
+
+struct worker *
+worker_new(struct log *log, const struct config *config)
+{
+	struct worker *w;
+	int error;
+
+	w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return NULL;
+	w->log = log;
+	w->config = config;
+	TAILQ_INIT(&w->sessions);
+	TAILQ_INIT(&w->clients);
+	STAILQ_INIT(&w->free_txpdus);
+	STAILQ_INIT(&w->free_outmsgs);
+	w->pool = pool_new(WORKER_POOL_KEEP);
+	if (w->pool != NULL)
+		w->loop = loop_new();
+	if (w->loop != NULL)
+		w->resolver = resolver_new(w->loop);
+	if (w->resolver == NULL) {
+		error = errno;
+		parts_free(w);
+		free(w);
+		errno = error;
+		return NULL;
+	}
+	return w;
+}
+
+static uint64_t
+report(struct worker *w, const char *what, uint64_t count)
+{
+	if (count > 0)
+		log_error(w->log, "worker: %" PRIu64 " %s still in use at the "
+		    "end", count, what);
+	return count;
+}
+
+/* Count what did not come back. */
+static uint64_t
+audit(struct worker *w)
+{
+	struct pool_stats stats;
+	uint64_t slabs = 0;
+	size_t i;
+
+	pool_stats_get(w->pool, &stats);
+	for (i = 0; i < POOL_CLASSES; i++)
+		slabs += stats.out[i];
+	return report(w, "outgoing PDUs", w->txpdus_out) +
+	    report(w, "outgoing messages", w->outmsgs_out) +
+	    report(w, "slabs", slabs) +
+	    report(w, "slices", stats.slices_out);
+}
+
+uint64_t
+worker_free(struct worker *w)
+{
+	struct txpdu *pdu;
+	uint64_t left;
+
+	if (w == NULL)
+		return 0;
+	/* What was closed in this turn is freed by the next. */
+	(void)loop_turn(w->loop, 0);
+	resolver_free(w->resolver);
+	w->resolver = NULL;
+	loop_free(w->loop);
+	w->loop = NULL;
+	while ((pdu = STAILQ_FIRST(&w->free_txpdus)) != NULL) {
+		STAILQ_REMOVE_HEAD(&w->free_txpdus, link);
+		free(pdu);
+	}
+	left = audit(w);
+	parts_free(w);
+	free(w);
+	return left;
+}
