@@ -71,7 +71,7 @@ configure_copy() {
 }
 
 compile() {
-	make -C "$scratch/build" -j"$jobs" all check-programs
+	make -C "$scratch/build" -j"$jobs" check-programs
 }
 
 # The program and arguments of a patch's test, from the top of the tree.

@@ -112,8 +112,12 @@ def supervise(timeout, command):
         os._exit(128 + number)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, ended)
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                             start_new_session=True)
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                 start_new_session=True)
+    except OSError as error:
+        print(f"# cannot run: {error}", flush=True)
+        return 127
     try:
         status = child.wait(timeout)
     except subprocess.TimeoutExpired:
