@@ -46,7 +46,7 @@ ranks() {
 	7  control*   *
 	7  rpc        *
 	8  worker
-	8  daemon     worker
+	8  daemon*    *
 	9  main
 	TABLE
 }

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The methods of the control socket: one table, one handler each.  A handler
+ * asks sessions, clients and the daemon, never waits, and answers at once.
+ */
+#include "config.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/client.h"
+#include "daemon/conf.h"
+#include "daemon/control.h"
+#include "daemon/control_priv.h"
+#include "daemon/log.h"
+#include "daemon/session.h"
+#include "daemon/worker.h"
+
+static const struct rpc_param params_none[] = { { NULL, 0, false } };
+
+static const struct rpc_param params_session[] = {
+	{ "session", JSON_STRING, true },
+	{ NULL, 0, false }
+};
+
+static const struct rpc_param params_session_optional[] = {
+	{ "session", JSON_STRING, false },
+	{ NULL, 0, false }
+};
+
+static const struct rpc_param params_level[] = {
+	{ "level", JSON_STRING, true },
+	{ NULL, 0, false }
+};
+
+/* What a walk over sessions or clients collects, and for which session. */
+struct walk {
+	json_t		*list;		/* array or object */
+	const char	*session;	/* NULL: all */
+	size_t		 count;
+	int		 rc;
+};
+
+static const char *
+param_text(const json_t *params, const char *name)
+{
+	return json_string_value(json_object_get(params, name));
+}
+
+/* Wrap `value`, which is taken over, as the only member of an object. */
+static json_t *
+wrapped(const char *key, json_t *value)
+{
+	json_t *js = json_object();
+
+	if (json_object_set_new(js, key, value) == 0)
+		return js;
+	json_decref(js);
+	return NULL;
+}
+
+/* The list of a walk, or NULL when memory ran out in it. */
+static json_t *
+walk_finish(struct walk *walk)
+{
+	if (walk->rc == 0)
+		return walk->list;
+	json_decref(walk->list);
+	return NULL;
+}
+
+static void
+count_session(struct session *s, void *ctx)
+{
+	struct walk *walk = ctx;
+
+	(void)s;
+	walk->count++;
+}
+
+static void
+list_session(struct session *s, void *ctx)
+{
+	struct walk *walk = ctx;
+	struct session_info info;
+
+	session_info_get(s, &info);
+	walk->rc |= json_array_append_new(walk->list,
+	    control_json_session(&info));
+}
+
+static void
+list_session_stats(struct session *s, void *ctx)
+{
+	struct walk *walk = ctx;
+	struct session_info info;
+	struct session_stats stats;
+
+	session_info_get(s, &info);
+	if (walk->session != NULL && strcmp(walk->session, info.name) != 0)
+		return;
+	session_stats_get(s, &stats);
+	walk->rc |= json_object_set_new(walk->list, info.name,
+	    control_json_session_stats(&stats));
+}
+
+static void
+list_client(struct client *c, void *ctx)
+{
+	struct walk *walk = ctx;
+	struct client_info info;
+
+	client_info_get(c, &info);
+	if (walk->session != NULL && strcmp(walk->session, info.session) != 0)
+		return;
+	walk->rc |= json_array_append_new(walk->list,
+	    control_json_client(&info));
+}
+
+static json_t *
+sessions_json(struct control *c, json_t *list, const char *session,
+    void (*fn)(struct session *, void *))
+{
+	struct walk walk = { .list = list, .session = session };
+
+	c->ops->each_session(c->arg, fn, &walk);
+	return walk_finish(&walk);
+}
+
+static json_t *
+clients_json(struct control *c, const char *session)
+{
+	struct walk walk = { .list = json_array(), .session = session };
+
+	c->ops->each_client(c->arg, list_client, &walk);
+	return walk_finish(&walk);
+}
+
+static json_t *
+daemon_info(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	struct control *c = ((struct control_call *)ctx)->control;
+	struct walk walk = { .count = 0 };
+	struct control_info info;
+	json_t *js = json_object();
+	int rc;
+
+	(void)params;
+	(void)err;
+	c->ops->info(c->arg, &info);
+	c->ops->each_session(c->arg, count_session, &walk);
+	rc = json_object_set_new(js, "version", json_string(PACKAGE_VERSION));
+	rc |= json_object_set_new(js, "pid", json_integer(getpid()));
+	rc |= json_object_set_new(js, "uid", json_integer(geteuid()));
+	rc |= json_object_set_new(js, "uptime_ms",
+	    json_integer((json_int_t)info.uptime_ms));
+	rc |= json_object_set_new(js, "stopping",
+	    json_boolean(info.stopping));
+	rc |= json_object_set_new(js, "config_file",
+	    control_json_text(info.config_file));
+	rc |= json_object_set_new(js, "data_socket",
+	    control_json_text(info.data_socket));
+	rc |= json_object_set_new(js, "control_socket",
+	    control_json_text(info.control_socket));
+	rc |= json_object_set_new(js, "log_level",
+	    json_string(log_level_name(log_get_level(c->w->log))));
+	rc |= json_object_set_new(js, "sessions",
+	    json_integer((json_int_t)walk.count));
+	rc |= json_object_set_new(js, "clients", json_integer(c->w->nclients));
+	rc |= json_object_set_new(js, "limits", control_json_limits(c->w));
+	if (rc == 0)
+		return js;
+	json_decref(js);
+	return NULL;
+}
+
+static json_t *
+daemon_stop(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	const struct control_call *call = ctx;
+	struct control *c = call->control;
+
+	(void)params;
+	(void)err;
+	log_info(c->w->log, "%s: asks the daemon to stop", call->who);
+	c->ops->stop(c->arg);
+	return wrapped("stopping", json_true());
+}
+
+static json_t *
+session_list(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	struct control *c = ((struct control_call *)ctx)->control;
+
+	(void)params;
+	(void)err;
+	return wrapped("sessions", sessions_json(c, json_array(), NULL,
+	    list_session));
+}
+
+/* The session that the parameter names; NULL with `err` filled. */
+static struct session *
+session_named(struct control *c, const json_t *params, struct rpc_error *err)
+{
+	const char *name = param_text(params, "session");
+	struct session *s = session_find(c->w, name);
+
+	if (s == NULL)
+		rpc_fail(err, RPC_E_NO_SUCH_SESSION, "session",
+		    "there is no session \"%s\"", name);
+	return s;
+}
+
+static json_t *
+session_show(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	struct control *c = ((struct control_call *)ctx)->control;
+	struct session *s = session_named(c, params, err);
+	struct session_info info;
+
+	if (s == NULL)
+		return NULL;
+	session_info_get(s, &info);
+	return control_json_session_full(&info);
+}
+
+static json_t *
+stats_get(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	struct control *c = ((struct control_call *)ctx)->control;
+	const char *name = param_text(params, "session");
+	json_t *js;
+	int rc;
+
+	if (name != NULL && session_named(c, params, err) == NULL)
+		return NULL;
+	js = json_object();
+	rc = json_object_set_new(js, "worker", control_json_worker(c->w));
+	rc |= json_object_set_new(js, "sessions", sessions_json(c,
+	    json_object(), name, list_session_stats));
+	rc |= json_object_set_new(js, "clients", clients_json(c, name));
+	if (rc == 0)
+		return js;
+	json_decref(js);
+	return NULL;
+}
+
+static json_t *
+client_list(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	struct control *c = ((struct control_call *)ctx)->control;
+
+	(void)err;
+	return wrapped("clients",
+	    clients_json(c, param_text(params, "session")));
+}
+
+static json_t *
+log_set(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	const struct control_call *call = ctx;
+	struct log *log = call->control->w->log;
+	const char *name = param_text(params, "level");
+	enum log_level level, previous = log_get_level(log);
+
+	if (log_level_parse(name, &level) < 0)
+		return rpc_fail(err, RPC_E_PARAMS, "level", "\"%s\" is no log "
+		    "level: error, warning, info or debug", name);
+	log_set_level(log, level);
+	log_info(log, "%s: log level %s, was %s", call->who,
+	    log_level_name(level), log_level_name(previous));
+	return json_pack("{s:s, s:s}", "level", log_level_name(level),
+	    "previous", log_level_name(previous));
+}
+
+const struct rpc_method control_methods[] = {
+	{ "client.list", client_list, params_session_optional },
+	{ "daemon.info", daemon_info, params_none },
+	{ "daemon.stop", daemon_stop, params_none },
+	{ "log.set", log_set, params_level },
+	{ "session.list", session_list, params_none },
+	{ "session.show", session_show, params_session },
+	{ "stats.get", stats_get, params_session_optional },
+};
+
+const size_t control_method_count =
+    sizeof(control_methods) / sizeof(control_methods[0]);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the control socket share:
+ *
+ *	control_peer.c		connections: bytes to lines, answers to bytes
+ *	control_rpc.c		one line to one answer
+ *	control_methods.c	the table of methods and what they do
+ *	control_json.c		the daemon's structures as JSON
+ *
+ * and nobody else includes this but their tests.
+ */
+#ifndef DAEMON_CONTROL_PRIV_H
+#define DAEMON_CONTROL_PRIV_H
+
+#include <sys/queue.h>
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/control.h"
+#include "daemon/control_rpc.h"
+
+struct client_info;
+struct control_peer;
+struct session_info;
+struct session_stats;
+struct worker;
+
+struct control {
+	struct worker			*w;
+	const struct control_ops	*ops;
+	void				*arg;
+	TAILQ_HEAD(, control_peer)	 peers;
+	uint32_t			 count;
+	uint64_t			 last_id;
+};
+
+/* What a handler gets as its context. */
+struct control_call {
+	struct control	*control;
+	const char	*who;	/* the caller, for the log */
+};
+
+extern const struct rpc_method control_methods[];
+extern const size_t control_method_count;
+
+/*
+ * Each returns a new reference, or NULL when memory is short.  Times are in
+ * milliseconds, sizes in bytes.
+ */
+json_t *control_json_text(const char *text);
+json_t *control_json_session(const struct session_info *info);
+json_t *control_json_session_full(const struct session_info *info);
+json_t *control_json_session_stats(const struct session_stats *stats);
+json_t *control_json_client(const struct client_info *info);
+json_t *control_json_worker(struct worker *w);
+json_t *control_json_limits(const struct worker *w);
+
+#endif

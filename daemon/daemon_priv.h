@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the daemon object share:
+ *
+ *	daemon.c	birth, main loop, death
+ *	daemon_setup.c	configuration, sockets, privileges: before the loop
+ *	daemon_serve.c	sessions, clients and control while it runs
+ *	daemon_stop.c	signals and the way out
+ *	daemon_check.c	--check-config
+ *
+ * and nobody else includes this.
+ */
+#ifndef DAEMON_DAEMON_PRIV_H
+#define DAEMON_DAEMON_PRIV_H
+
+#include <sys/queue.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/control.h"
+#include "daemon/daemon.h"
+#include "daemon/loop.h"
+
+struct client;
+struct config;
+struct listener;
+struct listener_socket;
+struct log;
+struct pidfh;
+struct quota_table;
+struct session;
+struct worker;
+
+/* A client and the place in the list of those that are to be told goodbye. */
+struct daemon_client {
+	TAILQ_ENTRY(daemon_client) link;
+	struct daemon		*d;
+	struct client		*client;
+};
+
+struct daemon_session {
+	struct daemon		*d;
+	struct session		*session;
+	bool			 stopped;	/* logged out, or gave up */
+};
+
+struct daemon {
+	struct config		*config;
+	char			*config_path;
+	struct log		*log;
+	struct worker		*w;
+	struct quota_table	*quotas;
+	struct pidfh		*pidfile;
+
+	/* Opened before privileges go, given to the listeners after that. */
+	struct listener_socket	*data_socket;
+	struct listener_socket	*control_socket;
+	struct listener		*data;
+	struct listener		*control_listener;
+	struct control		*control;
+
+	struct daemon_session	*sessions;
+	size_t			 nsessions;
+	TAILQ_HEAD(, daemon_client) clients;
+	uint32_t		 nclients;
+	uint64_t		 last_client_id;
+
+	struct loop_signal	*on_term;
+	struct loop_signal	*on_int;
+	struct loop_signal	*on_hup;
+	struct loop_timer	*stop_deadline;
+	struct loop_job		 stop_job;
+	uint64_t		 started;	/* loop_now() */
+	bool			 stopping;
+	bool			 forced;	/* did not wait for logouts */
+};
+
+/* Each returns DAEMON_EXIT_OK, or the status to exit with, logged. */
+enum daemon_exit daemon_configure(struct daemon *d,
+    const struct daemon_options *opt);
+enum daemon_exit daemon_open_sockets(struct daemon *d);
+enum daemon_exit daemon_drop_privileges(struct daemon *d);
+
+/* Raise the soft limit of descriptors to the hard one. */
+void daemon_raise_limits(struct daemon *d);
+
+/* The default main configuration file where `path` is NULL, else `path`. */
+const char *daemon_config_path(const char *path);
+
+/* Make listeners, control, sessions; false when memory is short. */
+bool daemon_serve_start(struct daemon *d);
+
+/* Close and free what daemon_serve_start() made; in any state. */
+void daemon_serve_free(struct daemon *d);
+
+/* Watch signals; false when memory is short. */
+bool daemon_stop_init(struct daemon *d);
+void daemon_stop_free(struct daemon *d);
+
+/* A client or a session is gone: leave the loop if it was the last. */
+void daemon_stop_check(struct daemon *d);
+
+/* Tell the service manager; does nothing without one. */
+void daemon_notify(const char *state);
+
+#endif

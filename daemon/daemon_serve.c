@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The running daemon: connections become clients or control connections,
+ * and control learns what there is.  It owns the lists of sessions and of
+ * clients.
+ */
+#include "config.h"
+
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/client.h"
+#include "daemon/conf.h"
+#include "daemon/control.h"
+#include "daemon/daemon_priv.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/session.h"
+#include "daemon/worker.h"
+#include "proto/frame.h"
+#include "proto/msg.h"
+
+/* Turns given to clients to end when the daemon is freed. */
+#define LAST_TURNS	8
+
+static void
+on_client_gone(void *arg)
+{
+	struct daemon_client *dc = arg;
+	struct daemon *d = dc->d;
+
+	TAILQ_REMOVE(&d->clients, dc, link);
+	d->nclients--;
+	free(dc);
+	if (d->data != NULL)
+		listener_resume(d->data);
+	if (d->control_listener != NULL)
+		listener_resume(d->control_listener);
+	daemon_stop_check(d);
+}
+
+/* A frame for one who is not let in: before WELCOME GOODBYE is allowed. */
+static void
+turn_away(int fd, uint16_t reason, const char *text)
+{
+	uint8_t buf[FRAME_HEADER_LEN + MSG_PAYLOAD_MAX];
+	struct msg_goodbye bye = { .reason = reason };
+	struct frame_header h = { .type = FRAME_GOODBYE };
+	int len;
+
+	strlcpy(bye.text, text, sizeof(bye.text));
+	len = msg_goodbye_encode(&bye, buf + FRAME_HEADER_LEN,
+	    sizeof(buf) - FRAME_HEADER_LEN);
+	if (len >= 0) {
+		h.len = (uint32_t)len;
+		frame_header_put(buf, &h);
+		(void)send(fd, buf, FRAME_HEADER_LEN + (size_t)len,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+	close(fd);
+}
+
+static void
+on_data_accept(void *arg, int fd, struct peer *peer)
+{
+	struct daemon *d = arg;
+	struct daemon_client *dc = NULL;
+
+	if (d->nclients >= d->config->limits.max_clients) {
+		log_warn(d->log, "uid %u, pid %d turned away: max-clients "
+		    "(%u) are connected", (unsigned)peer->uid, (int)peer->pid,
+		    (unsigned)d->config->limits.max_clients);
+		turn_away(fd, MSG_R_BUSY, "too many clients are connected");
+		peer_free(peer);
+		return;
+	}
+	dc = calloc(1, sizeof(*dc));
+	if (dc == NULL) {
+		log_error(d->log, "out of memory for a client");
+		turn_away(fd, MSG_R_INTERNAL, "out of memory");
+		peer_free(peer);
+		return;
+	}
+	dc->d = d;
+	dc->client = client_new(d->w, fd, peer, ++d->last_client_id,
+	    on_client_gone, dc);
+	if (dc->client == NULL) {
+		log_error(d->log, "cannot serve a client: %s",
+		    strerror(errno));
+		free(dc);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&d->clients, dc, link);
+	d->nclients++;
+}
+
+static void
+on_control_accept(void *arg, int fd, struct peer *peer)
+{
+	struct daemon *d = arg;
+
+	control_peer_new(d->control, fd, peer);
+}
+
+static void
+control_info(void *arg, struct control_info *out)
+{
+	struct daemon *d = arg;
+
+	*out = (struct control_info){
+		.uptime_ms = loop_now(d->w->loop) - d->started,
+		.config_file = d->config_path,
+		.data_socket = d->config->data_socket,
+		.control_socket = d->config->control_socket,
+		.stopping = d->stopping,
+	};
+}
+
+static void
+control_each_session(void *arg, void (*fn)(struct session *, void *),
+    void *ctx)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->nsessions; i++)
+		fn(d->sessions[i].session, ctx);
+}
+
+static void
+control_each_client(void *arg, void (*fn)(struct client *, void *), void *ctx)
+{
+	struct daemon *d = arg;
+	struct daemon_client *dc;
+
+	TAILQ_FOREACH(dc, &d->clients, link)
+		fn(dc->client, ctx);
+}
+
+static void
+control_stop(void *arg)
+{
+	daemon_stop(arg);
+}
+
+static const struct control_ops control_callbacks = {
+	.info = control_info,
+	.each_session = control_each_session,
+	.each_client = control_each_client,
+	.stop = control_stop,
+};
+
+static bool
+make_sessions(struct daemon *d)
+{
+	const struct config *cfg = d->config;
+
+	d->sessions = calloc(cfg->session_count + 1, sizeof(*d->sessions));
+	if (d->sessions == NULL)
+		return false;
+	for (size_t i = 0; i < cfg->session_count; i++) {
+		struct daemon_session *ds = &d->sessions[d->nsessions];
+
+		ds->d = d;
+		ds->session = session_new(d->w, &cfg->sessions[i]);
+		if (ds->session == NULL)
+			return false;
+		d->nsessions++;
+	}
+	for (size_t i = 0; i < d->nsessions; i++)
+		session_start(d->sessions[i].session);
+	return true;
+}
+
+/* A listener owns the socket that it is given, also when it fails. */
+static struct listener *
+listen_on(struct daemon *d, struct listener_socket **socket,
+    void (*on_accept)(void *, int, struct peer *))
+{
+	struct listener_socket *s = *socket;
+
+	*socket = NULL;
+	return listener_new(d->w, s, on_accept, d);
+}
+
+bool
+daemon_serve_start(struct daemon *d)
+{
+	if (!make_sessions(d))
+		return false;
+	d->control = control_new(d->w, &control_callbacks, d);
+	if (d->control == NULL)
+		return false;
+	d->control_listener = listen_on(d, &d->control_socket,
+	    on_control_accept);
+	d->data = listen_on(d, &d->data_socket, on_data_accept);
+	return d->control_listener != NULL && d->data != NULL;
+}
+
+void
+daemon_serve_free(struct daemon *d)
+{
+	struct daemon_client *dc;
+
+	listener_free(d->data);
+	d->data = NULL;
+	TAILQ_FOREACH(dc, &d->clients, link)
+		client_close(dc->client, MSG_R_SHUTDOWN,
+		    "the daemon is stopping");
+	for (int i = 0; i < LAST_TURNS && !TAILQ_EMPTY(&d->clients); i++)
+		(void)loop_turn(d->w->loop, 0);
+	for (size_t i = 0; i < d->nsessions; i++)
+		session_free(d->sessions[i].session, "the daemon is stopping");
+	d->nsessions = 0;
+	control_free(d->control);
+	d->control = NULL;
+	listener_free(d->control_listener);
+	d->control_listener = NULL;
+	(void)loop_turn(d->w->loop, 0);
+	free(d->sessions);
+	d->sessions = NULL;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Signals and the way out: no more clients, goodbye to those that are there,
+ * Logout of every session, end of the loop.  A second signal does not wait.
+ */
+#include "config.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include "daemon/client.h"
+#include "daemon/conf.h"
+#include "daemon/daemon_priv.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/session.h"
+#include "daemon/worker.h"
+#include "proto/msg.h"
+
+/* Sessions keep their own time for Logout; this comes on top, in ms. */
+#define STOP_GRACE	2000
+
+static void
+leave(struct daemon *d, const char *why)
+{
+	log_warn(d->log, "%s: leaving without Logout of all sessions", why);
+	d->forced = true;
+	loop_stop(d->w->loop);
+}
+
+void
+daemon_stop_check(struct daemon *d)
+{
+	if (!d->stopping || !TAILQ_EMPTY(&d->clients))
+		return;
+	for (size_t i = 0; i < d->nsessions; i++) {
+		if (!d->sessions[i].stopped)
+			return;
+	}
+	loop_stop(d->w->loop);
+}
+
+static void
+on_session_stopped(void *arg)
+{
+	struct daemon_session *ds = arg;
+
+	ds->stopped = true;
+	daemon_stop_check(ds->d);
+}
+
+static uint32_t
+longest_logout(const struct config *cfg)
+{
+	uint32_t ms = 0;
+
+	for (size_t i = 0; i < cfg->session_count; i++) {
+		if (cfg->sessions[i].logout_timeout > ms)
+			ms = cfg->sessions[i].logout_timeout;
+	}
+	return ms;
+}
+
+static void
+on_stop(void *arg)
+{
+	struct daemon *d = arg;
+	struct daemon_client *dc;
+
+	log_info(d->log, "stopping: %u client%s, %zu session%s",
+	    (unsigned)d->nclients, d->nclients == 1 ? "" : "s", d->nsessions,
+	    d->nsessions == 1 ? "" : "s");
+	daemon_notify("STOPPING=1");
+	listener_free(d->data);
+	d->data = NULL;
+	TAILQ_FOREACH(dc, &d->clients, link)
+		client_close(dc->client, MSG_R_SHUTDOWN,
+		    "the daemon is stopping");
+	for (size_t i = 0; i < d->nsessions; i++)
+		session_stop(d->sessions[i].session, on_session_stopped,
+		    &d->sessions[i]);
+	loop_timer_set(d->stop_deadline,
+	    (uint64_t)longest_logout(d->config) + STOP_GRACE);
+	daemon_stop_check(d);
+}
+
+void
+daemon_stop(struct daemon *d)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	loop_post(d->w->loop, &d->stop_job);
+}
+
+static void
+on_stop_signal(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->stopping)
+		leave(d, "second signal");
+	else
+		daemon_stop(d);
+}
+
+static void
+on_stop_deadline(void *arg)
+{
+	leave(arg, "stopping takes too long");
+}
+
+static void
+on_reload_signal(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_warn(d->log, "SIGHUP: reload is not available; restart the daemon "
+	    "to read its configuration again");
+}
+
+bool
+daemon_stop_init(struct daemon *d)
+{
+	struct loop *loop = d->w->loop;
+
+	loop_job_init(&d->stop_job, on_stop, d);
+	d->stop_deadline = loop_timer_new(loop, on_stop_deadline, d);
+	d->on_term = loop_signal_new(loop, SIGTERM, on_stop_signal, d);
+	d->on_int = loop_signal_new(loop, SIGINT, on_stop_signal, d);
+	d->on_hup = loop_signal_new(loop, SIGHUP, on_reload_signal, d);
+	return d->stop_deadline != NULL && d->on_term != NULL &&
+	    d->on_int != NULL && d->on_hup != NULL;
+}
+
+void
+daemon_stop_free(struct daemon *d)
+{
+	if (d->stop_deadline != NULL)
+		loop_unpost(d->w->loop, &d->stop_job);
+	loop_timer_free(d->stop_deadline);
+	loop_signal_free(d->on_term);
+	loop_signal_free(d->on_int);
+	loop_signal_free(d->on_hup);
+}
