@@ -125,10 +125,16 @@ suite() {
 
 # --- the flavours
 
+# build FOLDER ARGUMENT...: builds it once a run.
+declare -A built
 build() {
 	local folder=$1
 	shift
-	step "build $folder" build_one "$folder" "$@"
+	if [ -z "${built[$folder]-}" ]; then
+		step "build $folder" build_one "$folder" "$@"
+		built[$folder]=$?
+	fi
+	return "${built[$folder]}"
 }
 
 build_one() {

@@ -72,7 +72,7 @@ setup_configured() {
 	if [ ! -x "$top/configure" ] || [ -n "$(find "$top/configure.ac" \
 	    "$top/Makefile.am" "$top"/*/*.am -newer "$top/configure" \
 	    2>/dev/null)" ]; then
-		(cd "$top" && ./autogen.sh) || return
+		(cd "$top" && ./autogen.sh && touch configure) || return
 	fi
 	want=$(printf '%q ' "$top/configure" "$@")
 	mkdir -p "$dir" || return
