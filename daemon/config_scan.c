@@ -167,16 +167,38 @@ scan_unknown(struct scan *s, const struct config_place *at, const char *name)
 	    block, here == CONFIG_BLOCK_NONE ? "" : "'");
 }
 
+/* What follows the last value of a list that began at `open`. */
+static void
+scan_list_end(struct scan *s, const struct config_place *open,
+    const struct config_key *key, unsigned line)
+{
+	if (s->tok.kind == CONFIG_TOKEN_CLOSE) {
+		scan_next(s);
+		return;
+	}
+	/* On another line this is rather the next key after a forgotten '}'. */
+	if (s->tok.at.line != line) {
+		config_fail(s->ld, open, key->name,
+		    "the list is not closed: a ',' or '}' is missing");
+		return;
+	}
+	scan_fail(s, &s->tok.at, key->name, "in a list only a value, ',' or "
+	    "'}' can follow: write { VALUE, VALUE }");
+	if (s->tok.kind == CONFIG_TOKEN_CLOSE && s->tok.at.line == line)
+		scan_next(s);
+}
+
 /* A list, whose '{' is the next token.  Whatever happens, what is written is
  * a whole list. */
 static void
 scan_list(struct scan *s, const struct config_key *key, bool emit)
 {
 	struct config_place open = s->tok.at;
+	unsigned line = open.line;
 	size_t n = 0;
 
 	scan_next(s);
-	for (; s->tok.kind == CONFIG_TOKEN_WORD; n++) {
+	while (s->tok.kind == CONFIG_TOKEN_WORD) {
 		if (n == CONFIG_LIST_MAX) {
 			config_fail(s->ld, &s->tok.at, key->name, "more than "
 			    "%d values: shorten the list", CONFIG_LIST_MAX);
@@ -186,20 +208,17 @@ scan_list(struct scan *s, const struct config_key *key, bool emit)
 			fputs(n == 0 ? "" : ",", s->ld->out);
 			scan_emit(s->ld, &s->tok.at, s->tok.text);
 		}
+		n++;
+		line = s->tok.at.line;
 		scan_next(s);
 		if (s->tok.kind != CONFIG_TOKEN_COMMA)
 			break;
 		scan_next(s);
 	}
-	if (s->tok.kind == CONFIG_TOKEN_CLOSE) {
-		if (n == 0)
-			config_fail(s->ld, &open, key->name,
-			    "empty list: add a value or remove the key");
-		scan_next(s);
-	} else {
-		scan_fail(s, &s->tok.at, key->name, "in a list only a value, "
-		    "',' or '}' can follow: write { VALUE, VALUE }");
-	}
+	if (n == 0 && s->tok.kind == CONFIG_TOKEN_CLOSE)
+		config_fail(s->ld, &open, key->name,
+		    "empty list: add a value or remove the key");
+	scan_list_end(s, &open, key, line);
 }
 
 /* What follows `key =` of the line at `at`.  A value has to begin on that
