@@ -444,8 +444,8 @@ int iscsimux_execute(struct iscsimux *h, const struct iscsimux_scsi *scsi,
  * Send a NOP-Out to the target through the session (RFC 7143 section 11.18)
  * with `len` bytes of `data` that its NOP-In is to repeat.  The repeated data
  * go to `reply`, at most `reply_size` bytes, and their number to
- * result.transferred.  `len` is limited by send_dsl.  Returns as
- * iscsimux_execute().
+ * result.transferred.  Returns as iscsimux_execute(), or -EMSGSIZE if `len` is
+ * above send_dsl.
  */
 int iscsimux_nop(struct iscsimux *h, const void *data, size_t len,
     void *reply, size_t reply_size, uint32_t deadline_ms,
@@ -526,7 +526,10 @@ int iscsimux_list(struct iscsimux *h, iscsimux_list_fn *done, void *cookie);
 int iscsimux_connect_sync(struct iscsimux *h, const char *path,
     int timeout_ms);
 
-/* Attach and wait for the answer, which on_attached gets too. */
+/*
+ * Attach and wait for the answer, which on_attached gets too.  After
+ * -ETIMEDOUT it may still come there.
+ */
 int iscsimux_attach_sync(struct iscsimux *h,
     const struct iscsimux_attach *options, int timeout_ms);
 
@@ -592,7 +595,7 @@ int iscsimux_submit(struct iscsimux *h, const struct iscsimux_pdu *pdu,
  * Submit a further PDU of an open raw task: a Data-Out or the continuation of
  * a Text Request.  With ISCSIMUX_ASSIGN_ITT it bears the tag that the task
  * was given.  Its data segment, too, is read until the task ends.  Returns
- * -ENOENT if the task has ended, -EAGAIN if 64 such PDUs of the task wait to
+ * -ENOENT if the task has ended or is cancelled, -EAGAIN if 64 such PDUs of the task wait to
  * be sent, -EINVAL, -ENOMEM, -ENOTCONN.
  */
 int iscsimux_submit_more(struct iscsimux *h, uint64_t id,
