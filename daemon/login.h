@@ -62,7 +62,7 @@ struct login_result {
 	uint16_t	tsih;
 	uint16_t	tpgt;
 	bool		have_tpgt;
-	char		target_alias[256];
+	char		target_alias[256];	/* as sent: any bytes */
 };
 
 enum login_verdict {
@@ -71,7 +71,7 @@ enum login_verdict {
 	LOGIN_FAILED	/* see login_error(); close the connection */
 };
 
-/* NULL on lack of memory. */
+/* NULL with errno ENOMEM, or EINVAL if the names fill the first request. */
 struct login *login_new(const struct login_wanted *wanted);
 void login_free(struct login *l);
 
@@ -90,9 +90,13 @@ void login_request(struct login *l, uint8_t *bhs, uint8_t *data);
 enum login_verdict login_response(struct login *l, const uint8_t *bhs,
     const uint8_t *data, size_t len);
 
+/* All zero until LOGIN_DONE; lives as long as `l`. */
 const struct login_result *login_result(const struct login *l);
 
-/* The reason of LOGIN_FAILED in words, with status class and detail. */
+/*
+ * The reason of LOGIN_FAILED in words, with status class and detail, in
+ * printable ASCII; empty before.
+ */
 const char *login_error(const struct login *l);
 
 /*

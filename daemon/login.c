@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The login phase as a machine of stages: builds Login Requests, judges Login
+ * Responses (RFC 7143 sections 6.3, 11.12 and 11.13).  It calls proto/ and
+ * the other login files; it must never know a socket, a timer or a session.
+ * Authentication is one stage of its own, with AuthMethod None so far.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/login.h"
+#include "daemon/login_priv.h"
+
+/* RFC 7143 wants six exchanges at least; a login that needs more is stuck. */
+#define EXCHANGES_MAX	16
+
+#define LOGIN_ITT	0
+#define STAGE_MASK	3
+#define CSG_SHIFT	2
+
+enum login_offset {
+	OFF_VERSION_ACTIVE = 3		/* of a Login Response */
+};
+
+struct login {
+	uint8_t			 isid[6];
+	uint16_t		 cid;
+	uint32_t		 cmdsn;
+	uint32_t		 expstatsn;
+	enum iscsi_stage	 csg;
+	enum login_verdict	 verdict;
+	unsigned		 exchanges;	/* of whole texts, answered */
+	bool			 sent_part;	/* our last request had C */
+	bool			 sent_transit;	/* our last text came with T */
+	bool			 got_part;	/* the last response had C */
+	uint16_t		 status;
+	struct login_why	 why;
+	struct login_result	 result;
+	struct login_keys	 keys;
+	struct login_text	 text;
+};
+
+struct login *
+login_new(const struct login_wanted *wanted)
+{
+	struct text_writer *w;
+	struct login *l;
+
+	l = calloc(1, sizeof(*l));
+	if (l == NULL)
+		return NULL;
+	memcpy(l->isid, wanted->isid, sizeof(l->isid));
+	l->cid = wanted->cid;
+	l->cmdsn = wanted->cmdsn;
+	l->csg = ISCSI_STAGE_SECURITY;
+	l->verdict = LOGIN_SEND;
+	login_text_init(&l->text);
+	login_keys_init(&l->keys, wanted);
+
+	/* Names belong into the first request only (section 6.3). */
+	w = &l->text.out;
+	text_put(w, "InitiatorName", wanted->initiator_name);
+	if (wanted->initiator_alias != NULL)
+		text_put(w, "InitiatorAlias", wanted->initiator_alias);
+	text_put(w, "TargetName", wanted->target_name);
+	text_put(w, "SessionType", "Normal");
+	login_keys_offer(&l->keys, ISCSI_STAGE_SECURITY, w);
+	if (w->overflow) {
+		free(l);
+		errno = EINVAL;
+		return NULL;
+	}
+	return l;
+}
+
+void
+login_free(struct login *l)
+{
+	free(l);
+}
+
+static enum iscsi_stage
+next_stage(const struct login *l)
+{
+	return l->csg == ISCSI_STAGE_SECURITY ? ISCSI_STAGE_OPERATIONAL :
+	    ISCSI_STAGE_FULL_FEATURE;
+}
+
+/*
+ * An unfinished text of the target is answered by an empty request (section
+ * 6.2).  Else we ask for the next stage with every request whose text is
+ * whole: some targets refuse AuthMethod without it.
+ */
+static uint8_t
+fill_data(struct login *l, uint8_t *bhs, uint8_t *data)
+{
+	uint8_t flags = (uint8_t)(l->csg << CSG_SHIFT);
+
+	if (l->got_part)
+		return flags;
+	l->sent_part = false;
+	l->sent_transit = false;
+	iscsi_set_dsl(bhs, (uint32_t)login_text_cut(&l->text, data,
+	    ISCSI_LOGIN_DSL_MAX));
+	if (login_text_pending(&l->text)) {
+		l->sent_part = true;
+		return flags | ISCSI_TEXT_CONTINUE;
+	}
+	l->sent_transit = true;
+	return flags | ISCSI_LOGIN_TRANSIT | (uint8_t)next_stage(l);
+}
+
+void
+login_request(struct login *l, uint8_t *bhs, uint8_t *data)
+{
+	memset(bhs, 0, ISCSI_BHS_LEN);
+	bhs[ISCSI_OFF_OPCODE] = ISCSI_OP_LOGIN_REQ | ISCSI_IMMEDIATE;
+	bhs[ISCSI_OFF_FLAGS] = fill_data(l, bhs, data);
+	memcpy(bhs + ISCSI_OFF_ISID, l->isid, sizeof(l->isid));
+	put_be32(bhs + ISCSI_OFF_ITT, LOGIN_ITT);
+	put_be16(bhs + ISCSI_OFF_CID, l->cid);
+	put_be32(bhs + ISCSI_OFF_CMDSN, l->cmdsn);
+	put_be32(bhs + ISCSI_OFF_EXPSTATSN, l->expstatsn);
+}
+
+static int
+fail_redirect(struct login *l, const char *name, const uint8_t *data,
+    size_t len)
+{
+	struct text_reader r;
+	struct text_pair pair;
+
+	text_reader_init(&r, data, len);
+	while (text_next(&r, &pair) == TEXT_OK)
+		if (text_key_is(&pair, "TargetAddress"))
+			return login_fail(&l->why, "%s to %.255s (login "
+			    "status 0x%04x), which is not followed", name,
+			    pair.value, l->status);
+	return login_fail(&l->why, "%s (login status 0x%04x), but no "
+	    "TargetAddress is given", name, l->status);
+}
+
+/* Act on the class; an unknown detail only changes the words. */
+static int
+check_status(struct login *l, const uint8_t *bhs, const uint8_t *data,
+    size_t len)
+{
+	uint8_t class = bhs[ISCSI_OFF_LOGIN_STATUS];
+	uint8_t detail = bhs[ISCSI_OFF_LOGIN_STATUS + 1];
+	const char *name = iscsi_login_status_name(class, detail);
+
+	l->status = (uint16_t)(class << 8 | detail);
+	if (class == 0)
+		return 0;
+	if (class == 1)
+		return fail_redirect(l, name, data, len);
+	return login_fail(&l->why, "target refused the login: %s (login "
+	    "status 0x%04x)", name, l->status);
+}
+
+static int
+check_opcode(struct login *l, const uint8_t *bhs, size_t len)
+{
+	uint8_t opcode = iscsi_opcode(bhs);
+
+	if (opcode == ISCSI_OP_REJECT)
+		return login_fail(&l->why, "target rejected the login: %s",
+		    iscsi_reject_reason_name(bhs[ISCSI_OFF_RESPONSE]));
+	if (opcode != ISCSI_OP_LOGIN_RSP)
+		return login_fail(&l->why, "target sent opcode 0x%02x (%s) "
+		    "during login", opcode, iscsi_opcode_name(opcode));
+	if (len > ISCSI_LOGIN_DSL_MAX)
+		return login_fail(&l->why, "Login Response of %zu bytes, more "
+		    "than %u", len, ISCSI_LOGIN_DSL_MAX);
+	return 0;
+}
+
+static int
+check_fields(struct login *l, const uint8_t *bhs)
+{
+	uint8_t flags = bhs[ISCSI_OFF_FLAGS];
+	unsigned csg = (flags >> CSG_SHIFT) & STAGE_MASK;
+
+	if (iscsi_itt(bhs) != LOGIN_ITT)
+		return login_fail(&l->why, "Login Response with the wrong "
+		    "Initiator Task Tag 0x%08x", iscsi_itt(bhs));
+	if (bhs[OFF_VERSION_ACTIVE] != 0)
+		return login_fail(&l->why, "target wants protocol version "
+		    "0x%02x", bhs[OFF_VERSION_ACTIVE]);
+	if (csg != l->csg)
+		return login_fail(&l->why, "Login Response for stage %u in "
+		    "stage %u", csg, l->csg);
+	if ((flags & ISCSI_LOGIN_TRANSIT) && (flags & ISCSI_TEXT_CONTINUE))
+		return login_fail(&l->why, "Login Response with both T and C");
+	if ((flags & ISCSI_LOGIN_TRANSIT) && !l->sent_transit)
+		return login_fail(&l->why, "target left the stage without "
+		    "being asked");
+	if ((flags & ISCSI_LOGIN_TRANSIT) &&
+	    (flags & STAGE_MASK) != next_stage(l))
+		return login_fail(&l->why, "target went to stage %u instead "
+		    "of %u", flags & STAGE_MASK, next_stage(l));
+	return 0;
+}
+
+/* While our text goes out in parts, the target has nothing to say. */
+static int
+check_part_answer(struct login *l, const uint8_t *bhs, size_t len)
+{
+	if (len > 0 || (bhs[ISCSI_OFF_FLAGS] & ISCSI_TEXT_CONTINUE))
+		return login_fail(&l->why, "target answered before our text "
+		    "was complete");
+	return 0;
+}
+
+static int
+take_text(struct login *l)
+{
+	struct text_reader r;
+	struct text_pair pair;
+
+	if (login_text_check(&l->text, &l->why) != 0)
+		return LOGIN_E_FAILED;
+	text_reader_init(&r, l->text.in_buf, l->text.in_len);
+	while (text_next(&r, &pair) == TEXT_OK)
+		if (login_keys_take(&l->keys, &pair, &l->text.out,
+		    &l->why) != 0)
+			return LOGIN_E_FAILED;
+	l->text.in_len = 0;
+	return 0;
+}
+
+/*
+ * Only here, with the final response, values take effect (section 6.2).  A
+ * proposal that came with it cannot be answered any more: the key keeps its
+ * default.
+ */
+static int
+finish(struct login *l, const uint8_t *bhs)
+{
+	struct login_result result = { 0 };
+
+	result.tsih = get_be16(bhs + ISCSI_OFF_TSIH);
+	if (result.tsih == 0)
+		return login_fail(&l->why, "target gave the new session no "
+		    "TSIH");
+	if (login_keys_finish(&l->keys, &result, &l->why) != 0)
+		return LOGIN_E_FAILED;
+	l->result = result;
+	l->verdict = LOGIN_DONE;
+	return 0;
+}
+
+/* A whole text of the target was taken; go where the response goes. */
+static int
+end_exchange(struct login *l, const uint8_t *bhs)
+{
+	l->exchanges++;
+	if (bhs[ISCSI_OFF_FLAGS] & ISCSI_LOGIN_TRANSIT) {
+		l->csg = next_stage(l);
+		if (l->csg == ISCSI_STAGE_FULL_FEATURE)
+			return finish(l, bhs);
+		login_keys_offer(&l->keys, l->csg, &l->text.out);
+	}
+	if (l->exchanges >= EXCHANGES_MAX)
+		return login_fail(&l->why, "no end of the login after %d "
+		    "exchanges", EXCHANGES_MAX);
+	return 0;
+}
+
+static int
+take_response(struct login *l, const uint8_t *bhs, const uint8_t *data,
+    size_t len)
+{
+	if (check_opcode(l, bhs, len) != 0 ||
+	    check_status(l, bhs, data, len) != 0 || check_fields(l, bhs) != 0)
+		return LOGIN_E_FAILED;
+	l->expstatsn = get_be32(bhs + ISCSI_OFF_STATSN) + 1;
+	if (l->sent_part)
+		return check_part_answer(l, bhs, len);
+	if (login_text_append(&l->text, data, len, &l->why) != 0)
+		return LOGIN_E_FAILED;
+	l->got_part = (bhs[ISCSI_OFF_FLAGS] & ISCSI_TEXT_CONTINUE) != 0;
+	if (l->got_part) {
+		if (len == 0)
+			return login_fail(&l->why, "target announced more "
+			    "text but sent none");
+		return 0;
+	}
+	if (take_text(l) != 0)
+		return LOGIN_E_FAILED;
+	return end_exchange(l, bhs);
+}
+
+enum login_verdict
+login_response(struct login *l, const uint8_t *bhs, const uint8_t *data,
+    size_t len)
+{
+	if (l->verdict != LOGIN_SEND)
+		return l->verdict;
+	l->status = 0;
+	if (take_response(l, bhs, data, len) != 0)
+		l->verdict = LOGIN_FAILED;
+	return l->verdict;
+}
+
+const struct login_result *
+login_result(const struct login *l)
+{
+	return &l->result;
+}
+
+const char *
+login_error(const struct login *l)
+{
+	return l->why.text;
+}
+
+uint16_t
+login_status(const struct login *l)
+{
+	return l->status;
+}
