@@ -69,7 +69,7 @@ struct config_session {
 	struct config_portal	 portal;
 	char			*target;	/* iSCSI name */
 	bool			 isid_set;
-	uint8_t			 isid[CONFIG_ISID_LEN];	/* as on the wire */
+	uint8_t			 isid[CONFIG_ISID_LEN];	/* wire order */
 	uint32_t		 connect_timeout;	/* ms */
 	uint32_t		 login_timeout;		/* ms */
 	uint32_t		 logout_timeout;	/* ms */
@@ -77,16 +77,17 @@ struct config_session {
 	struct config_digests	 header_digest;
 	struct config_digests	 data_digest;
 	bool			 digest_big_endian;	/* else little */
-	uint32_t		 max_recv_data_segment_length;	/* bytes */
-	uint32_t		 max_burst_length;	/* bytes */
-	uint32_t		 first_burst_length;	/* bytes, <= max_burst */
+	/* Bytes; the first burst is not longer than the burst. */
+	uint32_t		 max_recv_data_segment_length;
+	uint32_t		 max_burst_length;
+	uint32_t		 first_burst_length;
 	bool			 initial_r2t;
 	bool			 immediate_data;
 	uint32_t		 max_outstanding_r2t;
 	uint32_t		 default_time2wait;	/* s */
 	uint32_t		 default_time2retain;	/* s */
 	bool			 hold_tasks;
-	size_t			 access_count;	/* 0: nobody but root and us */
+	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;
 };
 
@@ -94,9 +95,9 @@ struct config_session {
 struct config_limits {
 	uint32_t	 max_clients;		/* of the daemon */
 	uint32_t	 client_tasks;		/* open tasks of one client */
-	uint64_t	 client_inbound;	/* bytes charged, target to us */
-	uint64_t	 client_outbound;	/* bytes charged, us to target */
-	uint32_t	 uid_factor;		/* a uid: so many clients' worth */
+	uint64_t	 client_inbound;	/* bytes charged, from target */
+	uint64_t	 client_outbound;	/* bytes charged, to target */
+	uint32_t	 uid_factor;		/* a uid: so many clients */
 	uint32_t	 hello_timeout;		/* ms */
 	uint32_t	 client_stall_timeout;	/* ms */
 	uint32_t	 abort_timeout;		/* ms */
@@ -105,7 +106,7 @@ struct config_limits {
 };
 
 struct config {
-	char			*user;		/* to run as, when started as root */
+	char			*user;	/* to become when started as root */
 	uint32_t		 uid;		/* of it, or CONFIG_NO_ID */
 	uint32_t		 gid;		/* its primary group, same */
 	char			*data_socket;		/* path */

@@ -101,9 +101,9 @@ struct config_key {
 	enum config_block	 block;
 	const char		*name;
 	config_set		*set;
-	size_t			 offset;	/* of the field in its struct */
-	uint64_t		 min, max;	/* numbers: in the field's unit */
-	const char		*def;		/* as one would write it, or NULL */
+	size_t			 offset;	/* of the field */
+	uint64_t		 min, max;	/* in the field's unit */
+	const char		*def;		/* as written, or NULL */
 	bool			 list;
 	bool			 required;
 };

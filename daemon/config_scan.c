@@ -370,7 +370,7 @@ static void
 scan_open_block(struct scan *s, const struct config_place *at,
     const char *name)
 {
-	char title[CONFIG_NAME_MAX + 2];	/* a longer one stays too long */
+	char title[CONFIG_NAME_MAX + 2];	/* too long stays so */
 	bool has_title = s->tok.kind == CONFIG_TOKEN_WORD;
 	enum config_block kind;
 

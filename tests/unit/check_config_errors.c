@@ -372,7 +372,8 @@ START_TEST(any_byte)
 			fixture_write_bytes(&fx, "main.conf", changed,
 			    sizeof(text) - 1);
 			error = fixture_load(&fx);
-			ck_assert_int_eq(error, fx.errs.total > 0 ? -EINVAL : 0);
+			ck_assert_int_eq(error,
+			    fx.errs.total > 0 ? -EINVAL : 0);
 		}
 	}
 	fixture_free(&fx);
