@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Results of the control socket as tables.  It calls table.c and jansson and
+ * asks no daemon.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/ctl_print.h"
+#include "client/table.h"
+
+#define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
+
+static const char *
+text_of(const json_t *js, const char *key)
+{
+	const char *text = json_string_value(json_object_get(js, key));
+
+	return text != NULL ? text : "";
+}
+
+static json_int_t
+num_of(const json_t *js, const char *key)
+{
+	return json_integer_value(json_object_get(js, key));
+}
+
+static bool
+true_of(const json_t *js, const char *key)
+{
+	return json_is_true(json_object_get(js, key));
+}
+
+/* Write a duration as people say it: "350 ms", "1.5 s", "3 h 12 min". */
+static const char *
+duration(json_int_t ms, char *buf, size_t size)
+{
+	json_int_t s = ms / 1000;
+
+	if (ms < 1000)
+		snprintf(buf, size, "%" JSON_INTEGER_FORMAT " ms", ms);
+	else if (s < 60)
+		snprintf(buf, size, "%.1f s", (double)ms / 1000);
+	else if (s < 3600)
+		snprintf(buf, size, "%" JSON_INTEGER_FORMAT " min %"
+		    JSON_INTEGER_FORMAT " s", s / 60, s % 60);
+	else if (s < 86400)
+		snprintf(buf, size, "%" JSON_INTEGER_FORMAT " h %"
+		    JSON_INTEGER_FORMAT " min", s / 3600, s / 60 % 60);
+	else
+		snprintf(buf, size, "%" JSON_INTEGER_FORMAT " d %"
+		    JSON_INTEGER_FORMAT " h", s / 86400, s / 3600 % 24);
+	return buf;
+}
+
+/* Write a size in bytes in the largest unit that leaves no fraction off. */
+static const char *
+size_text(json_int_t n, char *buf, size_t size)
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB" };
+	double value = (double)n;
+	size_t unit = 0;
+
+	while (value >= 1024 && unit + 1 < COUNT(units)) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(buf, size, value == (double)(json_int_t)value ? "%.0f %s" :
+	    "%.1f %s", value, units[unit]);
+	return buf;
+}
+
+static int
+print_table(struct table *t, bool colours)
+{
+	int rc;
+
+	if (t == NULL)
+		return -1;
+	rc = table_print(t, stdout, colours);
+	table_free(t);
+	return rc;
+}
+
+/* A table of names and values without headings. */
+static struct table *
+pairs_new(void)
+{
+	static const struct table_column columns[2];
+
+	return table_new(columns, COUNT(columns));
+}
+
+static void
+pair(struct table *t, const char *name, const char *value)
+{
+	if (t == NULL)
+		return;
+	table_text(t, TABLE_PLAIN, name);
+	table_text(t, TABLE_PLAIN, value);
+}
+
+static void
+pair_num(struct table *t, const char *name, json_int_t value)
+{
+	char buf[32];
+
+	snprintf(buf, sizeof(buf), "%" JSON_INTEGER_FORMAT, value);
+	pair(t, name, buf);
+}
+
+/* One member in words: sizes and durations by the ends of their names. */
+static const char *
+value_text(const char *key, const json_t *value, char *buf, size_t size)
+{
+	size_t len = strlen(key);
+
+	if (json_is_string(value))
+		return json_string_value(value);
+	if (json_is_boolean(value))
+		return json_is_true(value) ? "yes" : "no";
+	if (json_is_null(value))
+		return "-";
+	if (!json_is_integer(value))
+		return "?";
+	if (len > 3 && strcmp(key + len - 3, "_ms") == 0)
+		return duration(json_integer_value(value), buf, size);
+	if (len > 6 && strcmp(key + len - 6, "_bytes") == 0)
+		return size_text(json_integer_value(value), buf, size);
+	snprintf(buf, size, "%" JSON_INTEGER_FORMAT,
+	    json_integer_value(value));
+	return buf;
+}
+
+/* Write a key as words: no underscores, and no unit at its end. */
+static void
+key_words(const char *key, char *buf, size_t size)
+{
+	size_t len;
+
+	strlcpy(buf, key, size);
+	len = strlen(buf);
+	if (len > 3 && strcmp(buf + len - 3, "_ms") == 0)
+		buf[len - 3] = '\0';
+	else if (len > 6 && strcmp(buf + len - 6, "_bytes") == 0)
+		buf[len - 6] = '\0';
+	for (char *p = buf; *p != '\0'; p++) {
+		if (*p == '_')
+			*p = ' ';
+	}
+}
+
+/* Add all members of an object, nested ones indented below their name. */
+static void
+add_members(struct table *t, json_t *object, const char *indent)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(object, key, value) {
+		char words[64], name[96], deeper[32], buf[64];
+
+		key_words(key, words, sizeof(words));
+		snprintf(name, sizeof(name), "%s%s", indent, words);
+		if (json_is_object(value)) {
+			pair(t, name, "");
+			snprintf(deeper, sizeof(deeper), "%s  ", indent);
+			add_members(t, value, deeper);
+		} else {
+			pair(t, name, value_text(key, value, buf,
+			    sizeof(buf)));
+		}
+	}
+}
+
+int
+ctl_print_info(const json_t *result, bool colours)
+{
+	struct table *t = pairs_new();
+	char buf[32];
+
+	pair(t, "version", text_of(result, "version"));
+	pair_num(t, "pid", num_of(result, "pid"));
+	pair_num(t, "user id", num_of(result, "uid"));
+	pair(t, "running for", duration(num_of(result, "uptime_ms"), buf,
+	    sizeof(buf)));
+	if (true_of(result, "stopping"))
+		pair(t, "stopping", "yes");
+	pair(t, "configuration", text_of(result, "config_file"));
+	pair(t, "data socket", text_of(result, "data_socket"));
+	pair(t, "control socket", text_of(result, "control_socket"));
+	pair(t, "log level", text_of(result, "log_level"));
+	pair_num(t, "sessions", num_of(result, "sessions"));
+	pair_num(t, "clients", num_of(result, "clients"));
+	pair(t, "limits", "");
+	if (t != NULL)
+		add_members(t, json_object_get(result, "limits"), "  ");
+	return print_table(t, colours);
+}
+
+int
+ctl_print_stop(const json_t *result, bool colours)
+{
+	(void)result;
+	(void)colours;
+	return puts("iscsimuxd is stopping") == EOF ? -1 : 0;
+}
+
+int
+ctl_print_log(const json_t *result, bool colours)
+{
+	(void)colours;
+	return printf("log level %s, was %s\n", text_of(result, "level"),
+	    text_of(result, "previous")) < 0 ? -1 : 0;
+}
+
+int
+ctl_print_json(const json_t *result, bool colours)
+{
+	(void)colours;
+	if (json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII |
+	    JSON_ENCODE_ANY) == -1)
+		return -1;
+	return putchar('\n') == EOF ? -1 : 0;
+}
+
+static enum table_style
+state_style(const json_t *session)
+{
+	if (true_of(session, "up"))
+		return TABLE_GOOD;
+	return *text_of(session, "last_error") != '\0' ? TABLE_BAD :
+	    TABLE_BUSY;
+}
+
+/* Below a session that is not up: why, and when it is tried again. */
+static void
+note_trouble(struct table *t, const json_t *session)
+{
+	const char *error = text_of(session, "last_error");
+	json_int_t next = num_of(session, "next_try_ms");
+	char buf[32];
+
+	if (true_of(session, "up") || (*error == '\0' && next == 0))
+		return;
+	if (next == 0)
+		table_note(t, "%s", error);
+	else
+		table_note(t, "%s%snext try in %s", error,
+		    *error != '\0' ? "; " : "",
+		    duration(next, buf, sizeof(buf)));
+}
+
+int
+ctl_print_sessions(const json_t *result, bool colours)
+{
+	static const struct table_column columns[] = { { "SESSION", false },
+		{ "STATE", false }, { "FOR", true }, { "CLIENTS", true },
+		{ "TASKS", true }, { "ORPHANS", true }, { "PORTAL", false },
+		{ "TARGET", false } };
+	const json_t *list = json_object_get(result, "sessions");
+	struct table *t = table_new(columns, COUNT(columns));
+	char buf[32];
+
+	if (json_array_size(list) == 0) {
+		table_free(t);
+		return puts("no sessions are configured") == EOF ? -1 : 0;
+	}
+	for (size_t i = 0; t != NULL && i < json_array_size(list); i++) {
+		const json_t *s = json_array_get(list, i);
+
+		table_text(t, TABLE_PLAIN, text_of(s, "name"));
+		table_text(t, state_style(s), text_of(s, "state"));
+		table_text(t, TABLE_PLAIN, true_of(s, "up") ?
+		    duration(num_of(s, "up_ms"), buf, sizeof(buf)) : "-");
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(s, "clients"));
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(s, "tasks"));
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(s, "orphans"));
+		table_text(t, TABLE_PLAIN, text_of(s, "portal"));
+		table_text(t, TABLE_PLAIN, text_of(s, "target"));
+		note_trouble(t, s);
+	}
+	return print_table(t, colours);
+}
+
+static void
+pair_time(struct table *t, const char *name, json_int_t ms)
+{
+	char buf[32];
+
+	pair(t, name, ms == 0 ? "-" : duration(ms, buf, sizeof(buf)));
+}
+
+int
+ctl_print_session(const json_t *result, bool colours)
+{
+	json_t *negotiated = json_object_get(result, "negotiated");
+	struct table *t = pairs_new();
+
+	if (t == NULL)
+		return -1;
+	pair(t, "session", text_of(result, "name"));
+	table_text(t, TABLE_PLAIN, "state");
+	table_text(t, state_style(result), text_of(result, "state"));
+	if (true_of(result, "up"))
+		pair_time(t, "up for", num_of(result, "up_ms"));
+	else
+		pair_time(t, "next try in", num_of(result, "next_try_ms"));
+	pair(t, "last error", *text_of(result, "last_error") != '\0' ?
+	    text_of(result, "last_error") : "-");
+	pair(t, "target", text_of(result, "target"));
+	pair(t, "portal", text_of(result, "portal"));
+	if (*text_of(result, "peer") != '\0') {
+		pair(t, "target address", text_of(result, "peer"));
+		pair(t, "local address", text_of(result, "local"));
+	}
+	pair(t, "isid", text_of(result, "isid"));
+	pair_num(t, "tsih", num_of(result, "tsih"));
+	pair_num(t, "clients", num_of(result, "clients"));
+	pair_num(t, "tasks", num_of(result, "tasks"));
+	pair_num(t, "orphans", num_of(result, "orphans"));
+	pair_num(t, "command window", num_of(result, "window"));
+	pair(t, "negotiated", json_is_object(negotiated) ? "" :
+	    "not logged in yet");
+	if (json_is_object(negotiated))
+		add_members(t, negotiated, "  ");
+	return print_table(t, colours);
+}
+
+int
+ctl_print_clients(const json_t *result, bool colours)
+{
+	static const struct table_column columns[] = { { "ID", true },
+		{ "NAME", false }, { "SESSION", false }, { "UID", true },
+		{ "PID", true }, { "TASKS", true }, { "IN", true },
+		{ "OUT", true }, { "FRAMES IN", true }, { "FRAMES OUT", true },
+		{ "REFUSED", true }, { "STATE", false } };
+	const json_t *list = json_object_get(result, "clients");
+	struct table *t = table_new(columns, COUNT(columns));
+	static const char *const numbers[] = { "frames_in", "frames_out",
+		"refused" };
+	char buf[32];
+
+	if (json_array_size(list) == 0) {
+		table_free(t);
+		return puts("no clients are connected") == EOF ? -1 : 0;
+	}
+	for (size_t i = 0; t != NULL && i < json_array_size(list); i++) {
+		const json_t *c = json_array_get(list, i);
+		const char *session = text_of(c, "session");
+
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(c, "id"));
+		table_text(t, TABLE_PLAIN, text_of(c, "name"));
+		table_text(t, TABLE_PLAIN, *session != '\0' ? session : "-");
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(c, "uid"));
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(c, "pid"));
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(c, "tasks"));
+		table_text(t, TABLE_PLAIN, size_text(num_of(c,
+		    "inbound_bytes"), buf, sizeof(buf)));
+		table_text(t, TABLE_PLAIN, size_text(num_of(c,
+		    "outbound_bytes"), buf, sizeof(buf)));
+		for (size_t n = 0; n < COUNT(numbers); n++)
+			table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+			    num_of(c, numbers[n]));
+		table_text(t, true_of(c, "paused") ? TABLE_BUSY : TABLE_PLAIN,
+		    true_of(c, "paused") ? "paused" : "reading");
+	}
+	return print_table(t, colours);
+}
+
+int
+ctl_print_stats(const json_t *result, bool colours)
+{
+	const json_t *clients = json_object_get(result, "clients");
+	json_t *sessions = json_object_get(result, "sessions");
+	struct table *t = pairs_new();
+	const char *name;
+	char title[128];
+	json_t *value;
+
+	if (t == NULL)
+		return -1;
+	pair(t, "worker", "");
+	add_members(t, json_object_get(result, "worker"), "  ");
+	json_object_foreach(sessions, name, value) {
+		snprintf(title, sizeof(title), "session %s", name);
+		pair(t, title, "");
+		add_members(t, value, "  ");
+	}
+	for (size_t i = 0; i < json_array_size(clients); i++) {
+		value = json_array_get(clients, i);
+		snprintf(title, sizeof(title), "client %" JSON_INTEGER_FORMAT,
+		    num_of(value, "id"));
+		pair(t, title, "");
+		add_members(t, value, "  ");
+	}
+	return print_table(t, colours);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * iscsimuxctl: the admin's program.  Turns words into one call of the control
+ * socket and its answer into a table or JSON.  It knows no socket
+ * (rpcclient.c) and no layout (ctl_print.c).
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/ctl_print.h"
+#include "client/rpcclient.h"
+
+#define DEFAULT_SOCKET	ISCSIMUX_RUNDIR "/control.sock"
+#define TIMEOUT_DEFAULT	10000u		/* ms */
+#define TIMEOUT_MAX	3600.0		/* s */
+
+enum ctl_exit {
+	CTL_EXIT_OK = 0,
+	CTL_EXIT_FAILED = 1,
+	CTL_EXIT_USAGE = 2,
+	CTL_EXIT_UNREACHABLE = 3
+};
+
+/* A command; the words `noun verb`, or `noun` alone if `verb` is NULL. */
+struct command {
+	const char	*noun;
+	const char	*verb;
+	const char	*method;	/* NULL: the first argument names it */
+	const char	*param;		/* what the argument is, or NULL */
+	bool		 needed;	/* the argument */
+	ctl_print	*print;
+};
+
+static const struct command commands[] = {
+	{ "call", NULL, NULL, NULL, true, ctl_print_json },
+	{ "client", "list", "client.list", "session", false,
+	    ctl_print_clients },
+	{ "info", NULL, "daemon.info", NULL, false, ctl_print_info },
+	{ "log", NULL, "log.set", "level", true, ctl_print_log },
+	{ "session", "list", "session.list", NULL, false,
+	    ctl_print_sessions },
+	{ "session", "show", "session.show", "session", true,
+	    ctl_print_session },
+	{ "stats", NULL, "stats.get", "session", false, ctl_print_stats },
+	{ "stop", NULL, "daemon.stop", NULL, false, ctl_print_stop },
+};
+
+struct arguments {
+	const char	*socket;
+	uint32_t	 timeout;	/* ms */
+	bool		 json;
+};
+
+static const struct option options[] = {
+	{ "help", no_argument, NULL, 'h' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "socket", required_argument, NULL, 's' },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 }
+};
+
+static void
+usage(FILE *to)
+{
+	fputs("usage: iscsimuxctl [-jhV] [-s PATH] [-t SECONDS] COMMAND\n"
+	    "\n"
+	    "Asks a running iscsimuxd and tells it what to do.\n"
+	    "\n"
+	    "  info                  version, limits, sockets\n"
+	    "  stop                  end it: Logout of all sessions\n"
+	    "  session list          all sessions and their state\n"
+	    "  session show NAME     one session in full\n"
+	    "  client list [NAME]    connected clients, of one session\n"
+	    "  stats [NAME]          counters, of one session\n"
+	    "  log LEVEL             error, warning, info or debug\n"
+	    "  call METHOD [JSON]    any method, with an object as "
+	    "parameters\n"
+	    "\n"
+	    "  -j, --json            print the result as JSON\n"
+	    "  -s, --socket PATH     control socket (ISCSIMUX_CONTROL, "
+	    "or\n"
+	    "                        " DEFAULT_SOCKET ")\n"
+	    "  -t, --timeout SECONDS wait so long for an answer "
+	    "(default: 10)\n"
+	    "  -h, --help            print this\n"
+	    "  -V, --version         print the version\n"
+	    "\n"
+	    "Exit status: 0 done, 1 the daemon refused, 2 usage, 3 daemon "
+	    "not reachable\nor not permitted.\n", to);
+}
+
+static int
+usage_error(const char *what, const char *arg)
+{
+	if (what != NULL)
+		fprintf(stderr, "iscsimuxctl: %s%s\n", what, arg);
+	fputs("Try 'iscsimuxctl --help'.\n", stderr);
+	return CTL_EXIT_USAGE;
+}
+
+static bool
+parse_timeout(const char *text, uint32_t *ms)
+{
+	double seconds;
+	char *end;
+
+	errno = 0;
+	seconds = strtod(text, &end);
+	if (end == text || *end != '\0' || errno != 0 ||
+	    !(seconds >= 0.001 && seconds <= TIMEOUT_MAX))
+		return false;
+	*ms = (uint32_t)(seconds * 1000);
+	return true;
+}
+
+/* The command that the words name, and how many words that took. */
+static const struct command *
+find_command(int argc, char **argv, int *used)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		const struct command *c = &commands[i];
+
+		*used = c->verb == NULL ? 1 : 2;
+		if (argc >= *used && strcmp(argv[0], c->noun) == 0 &&
+		    (c->verb == NULL || strcmp(argv[1], c->verb) == 0))
+			return c;
+	}
+	return NULL;
+}
+
+static bool
+use_colours(void)
+{
+	const char *term = getenv("TERM"), *none = getenv("NO_COLOR");
+
+	return isatty(STDOUT_FILENO) && term != NULL &&
+	    strcmp(term, "dumb") != 0 && (none == NULL || *none == '\0');
+}
+
+/* Everything may be buffered still: only a flush tells of a full disk. */
+static int
+finish_output(int rc)
+{
+	if (rc == 0 && fflush(stdout) == 0 && ferror(stdout) == 0)
+		return CTL_EXIT_OK;
+	fprintf(stderr, "iscsimuxctl: cannot write: %s\n", strerror(errno));
+	return CTL_EXIT_FAILED;
+}
+
+static int
+exit_status(enum rpcclient_end end)
+{
+	switch (end) {
+	case RPCCLIENT_OK:
+		return CTL_EXIT_OK;
+	case RPCCLIENT_FORBIDDEN:
+	case RPCCLIENT_UNREACHABLE:
+		return CTL_EXIT_UNREACHABLE;
+	default:
+		return CTL_EXIT_FAILED;
+	}
+}
+
+static int
+call(const struct arguments *args, const struct command *c,
+    const char *method, json_t *params)
+{
+	struct rpcclient_answer answer;
+	enum rpcclient_end end;
+	int status;
+
+	end = rpcclient_call(args->socket, args->timeout, method, params,
+	    &answer);
+	status = exit_status(end);
+	if (end != RPCCLIENT_OK) {
+		fprintf(stderr, "iscsimuxctl: %s\n", answer.message);
+		if (args->json && answer.error != NULL)
+			(void)finish_output(ctl_print_json(answer.error,
+			    false));
+	} else if (args->json) {
+		status = finish_output(ctl_print_json(answer.result, false));
+	} else {
+		status = finish_output(c->print(answer.result,
+		    use_colours()));
+	}
+	rpcclient_clear(&answer);
+	return status;
+}
+
+/* call METHOD [JSON] */
+static int
+call_raw(const struct arguments *args, const struct command *c, int argc,
+    char **argv)
+{
+	json_t *params = NULL;
+	json_error_t where;
+	int status;
+
+	if (argc > 2)
+		return usage_error("unexpected argument: ", argv[2]);
+	if (argc == 2) {
+		params = json_loads(argv[1], JSON_REJECT_DUPLICATES, &where);
+		if (params == NULL)
+			return usage_error("the parameters are no valid "
+			    "JSON: ", where.text);
+	}
+	status = call(args, c, argv[0], params);
+	json_decref(params);
+	return status;
+}
+
+static int
+call_command(const struct arguments *args, const struct command *c, int argc,
+    char **argv)
+{
+	json_t *params = NULL;
+	int status;
+
+	if (argc > (c->param != NULL ? 1 : 0))
+		return usage_error("unexpected argument: ",
+		    argv[c->param != NULL ? 1 : 0]);
+	if (argc == 1) {
+		params = json_pack("{s:s}", c->param, argv[0]);
+		if (params == NULL)
+			return usage_error("no UTF-8: ", c->param);
+	}
+	status = call(args, c, c->method, params);
+	json_decref(params);
+	return status;
+}
+
+static int
+run(const struct arguments *args, int argc, char **argv)
+{
+	const struct command *c;
+	int used;
+
+	if (argc == 0)
+		return usage_error("which command?", "");
+	c = find_command(argc, argv, &used);
+	if (c == NULL)
+		return usage_error("there is no such command: ", argv[0]);
+	argc -= used;
+	argv += used;
+	if (c->needed && argc == 0)
+		return usage_error("missing: ",
+		    c->param != NULL ? c->param : "method");
+	if (c->method == NULL)
+		return call_raw(args, c, argc, argv);
+	return call_command(args, c, argc, argv);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct arguments args = { .timeout = TIMEOUT_DEFAULT };
+	int c;
+
+	args.socket = getenv("ISCSIMUX_CONTROL");
+	if (args.socket == NULL || *args.socket == '\0')
+		args.socket = DEFAULT_SOCKET;
+	while ((c = getopt_long(argc, argv, "hjs:t:V", options,
+	    NULL)) != -1) {
+		switch (c) {
+		case 'h':
+			usage(stdout);
+			return finish_output(0);
+		case 'j':
+			args.json = true;
+			break;
+		case 's':
+			args.socket = optarg;
+			break;
+		case 't':
+			if (!parse_timeout(optarg, &args.timeout))
+				return usage_error("no time in seconds: ",
+				    optarg);
+			break;
+		case 'V':
+			puts("iscsimuxctl " PACKAGE_VERSION);
+			return finish_output(0);
+		default:
+			return usage_error(NULL, NULL);
+		}
+	}
+	return run(&args, argc - optind, argv + optind);
+}
