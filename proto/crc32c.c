@@ -38,7 +38,8 @@ crc32c(const void *buf, size_t len)
 void
 crc32c_put(uint8_t *wire, uint32_t digest, enum crc32c_order order)
 {
-	put_be32(wire, order == CRC32C_BIG ? digest : __builtin_bswap32(digest));
+	put_be32(wire,
+	    order == CRC32C_BIG ? digest : __builtin_bswap32(digest));
 }
 
 uint32_t

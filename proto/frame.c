@@ -202,17 +202,22 @@ feed_tail(struct frame_pdu *a, const uint8_t *buf, size_t len,
     struct frame_pdu_event *ev)
 {
 	size_t seen = a->have - a->total;
+	size_t n = 0;
 
-	if (a->tlv && seen <= FRAME_TLV_MAX && len <= FRAME_TLV_MAX - seen) {
-		a->have += (uint32_t)len;
-		ev->kind = FRAME_PDU_TLV;
-		ev->data = buf;
-		ev->len = len;
-	} else {
+	if (a->tlv && seen < FRAME_TLV_MAX)
+		n = FRAME_TLV_MAX - seen;
+	if (n == 0) {
 		a->have = UINT32_MAX;
 		ev->kind = FRAME_PDU_BAD;
+		return len;
 	}
-	return len;
+	if (n > len)
+		n = len;
+	a->have += (uint32_t)n;
+	ev->kind = FRAME_PDU_TLV;
+	ev->data = buf;
+	ev->len = n;
+	return n;
 }
 
 size_t

@@ -55,8 +55,8 @@ enum frame_type {
 };
 
 enum frame_flag {
-	FRAME_F_MORE = 0x0001,		/* further fragments of this PDU follow */
-	FRAME_F_VOID = 0x0002,		/* last fragment: discard the whole PDU */
+	FRAME_F_MORE = 0x0001,		/* more fragments of the PDU follow */
+	FRAME_F_VOID = 0x0002,		/* last fragment: forget the PDU */
 	FRAME_F_FD = 0x0004,		/* a file descriptor travels with it */
 	FRAME_F_FATAL = 0x0008,		/* ERROR: the connection ends */
 	FRAME_F_SYNTHETIC = 0x0010,	/* PDU: made by the daemon itself */

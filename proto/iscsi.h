@@ -150,7 +150,7 @@ enum iscsi_offset {
 	ISCSI_OFF_ITT = 16,
 	ISCSI_OFF_TTT = 20,		/* Target Transfer Tag */
 	ISCSI_OFF_RTT = 20,		/* TMF: Referenced Task Tag */
-	ISCSI_OFF_EDTL = 20,		/* Command: Expected Data Transfer Length */
+	ISCSI_OFF_EDTL = 20,		/* Expected Data Transfer Length */
 	ISCSI_OFF_CID = 20,		/* Login, Logout: 16 bits */
 	ISCSI_OFF_CMDSN = 24,		/* initiator's PDUs */
 	ISCSI_OFF_STATSN = 24,		/* target's PDUs */

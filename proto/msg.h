@@ -22,7 +22,7 @@
 /* Every encoded payload of this file fits into this many bytes. */
 #define MSG_PAYLOAD_MAX		4096u
 
-#define MSG_PING_MAX		64	/* bytes of a PING, echoed by its PONG */
+#define MSG_PING_MAX		64	/* bytes of a PING or PONG */
 
 /*
  * TLV: type 16 bits, length 16 bits, value.  Types with the top bit set may
@@ -42,7 +42,7 @@ struct msg_hello {
 struct msg_welcome {
 	uint16_t	version;
 	uint64_t	features;		/* common to both */
-	uint32_t	payload_max;		/* bytes of one frame's payload */
+	uint32_t	payload_max;		/* bytes of a frame's payload */
 	uint32_t	data_max;		/* bytes of data in one frame */
 	uint32_t	tasks_max;		/* open tasks of this client */
 	char		daemon[MSG_NAME_MAX + 1];	/* name and version */
@@ -64,9 +64,9 @@ enum msg_attach_flag {
 };
 
 struct msg_attach {
-	uint32_t	access;		/* wanted; 0 means all that is granted */
+	uint32_t	access;		/* wanted; 0: all that is granted */
 	uint32_t	flags;
-	uint32_t	deadline;	/* default task deadline in ms; 0 = none */
+	uint32_t	deadline;	/* default of a task, ms; 0 = none */
 	uint32_t	events;		/* mask: 1 << enum msg_event_kind */
 	char		session[MSG_NAME_MAX + 1];
 };
@@ -113,7 +113,7 @@ enum msg_cancel_by {
 
 struct msg_cancel {
 	uint8_t		by;
-	uint64_t	value;		/* the SUBMIT's cookie, or the client's ITT */
+	uint64_t	value;		/* cookie of the SUBMIT, or ITT */
 };
 
 /* How a task ended without a final PDU. */
@@ -208,7 +208,7 @@ enum msg_event_kind {
 
 struct msg_event {
 	uint8_t			kind;
-	uint32_t		count;		/* how many were merged, from 1 */
+	uint32_t		count;		/* of merged ones, from 1 */
 	uint64_t		lun;		/* as in the BHS; 0 if none */
 	uint32_t		code;
 	struct msg_params	params;		/* kinds 0 and 2, else zero */

@@ -51,7 +51,7 @@ enum pdu_event_kind {
 struct pdu_event {
 	enum pdu_event_kind	 kind;
 	const uint8_t		*data;	/* PDU_EV_DATA: inside the input */
-	size_t			 len;	/* PDU_EV_DATA: bytes, padding excluded */
+	size_t			 len;	/* PDU_EV_DATA: without padding */
 };
 
 /* Who the parser's bytes come from: it decides which opcodes are legal. */
