@@ -69,9 +69,9 @@ setup_install() {
 setup_configured() {
 	local dir=$BUILD_DIR/$1 want
 	shift
-	if [ ! -x "$top/configure" ] || [ -n "$(find "$top/configure.ac" \
-	    "$top/Makefile.am" "$top"/*/*.am -newer "$top/configure" \
-	    2>/dev/null)" ]; then
+	if [ ! -x "$top/configure" ] || [ -n "$(find "$top" -maxdepth 3 \
+	    \( -name '*.am' -o -name configure.ac \) \
+	    -newer "$top/configure")" ]; then
 		(cd "$top" && ./autogen.sh && touch configure) || return
 	fi
 	want=$(printf '%q ' "$top/configure" "$@")
