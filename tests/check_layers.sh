@@ -41,6 +41,7 @@ ranks() {
 	5  orphan     *
 	5  session*   *
 	6  access
+	6  outq       *
 	6  client*    *
 	7  listener*  *
 	7  control*   *

@@ -18,9 +18,9 @@
 
 set -u
 
-# Prints the words of variable $2 in the make fragment $1.
+# Prints the words of make variable $1.
 make_words() {
-	awk -v want="$2" '
+	find tests -name '*.am' -exec awk -v want="$1" '
 	/^[[:blank:]]*#/ { next }
 	{
 		line = line $0
@@ -32,15 +32,15 @@ make_words() {
 			print line
 		}
 		line = ""
-	}' "$1" | tr -s '[:blank:]' '\n' | sed '/^$/d'
+	}' {} + | tr -s '[:blank:]' '\n' | sed '/^$/d'
 }
 
 # Prints `program source` for each C source of each registered unit test.
 unit_sources() {
-	make_words tests/local.am unit_tests | while read -r program; do
+	make_words unit_tests | while read -r program; do
 		var=$(printf '%s_SOURCES' "$program" | tr -c 'A-Za-z0-9_' _)
 		{
-			make_words tests/local.am "$var"
+			make_words "$var"
 			echo "$program.c"
 		} | sort -u | while read -r source; do
 			[ -f "$source" ] && echo "$program $source"
@@ -125,7 +125,7 @@ offences() {
 		fi
 		lists=$(mktemp -d) || exit
 		unit_names >"$lists/units"
-		make_words tests/local.am integration_tests >"$lists/scripts"
+		make_words integration_tests >"$lists/scripts"
 		grep -n '^|' "$matrix" | sed -n \
 		    's/^\([0-9]*\):| *\([A-Z][0-9][0-9a-z]*\) *|.*|\([^|]*\)| *$/\1 \2 \3/p' |
 		    while read -r line item cell; do
