@@ -3,7 +3,7 @@
  * What a client may use up: open tasks, bytes expected from targets
  * (inbound) and bytes queued towards them (outbound), counted for each client
  * and once more for all clients of a uid.  Who takes a charge gives it back;
- * a task that outlives its client gives it back to the uid alone.
+ * a task that outlives its client keeps the account for that.
  */
 #ifndef DAEMON_QUOTA_H
 #define DAEMON_QUOTA_H
@@ -23,11 +23,15 @@ struct quota_amount {
 	uint64_t	out;
 };
 
-/* One client's account; embedded in its owner. */
+/*
+ * One client's account.  Reference-counted: tasks and PDUs that outlive the
+ * client keep it, so that their charges return to the uid at last.
+ */
 struct quota {
 	struct quota_amount	 max;
 	struct quota_amount	 used;
 	struct quota_uid	*uid;
+	uint32_t		 refs;
 };
 
 /*
@@ -40,28 +44,22 @@ struct quota_table *quota_table_new(const struct quota_amount *client,
 /* Free the table; no account may be in use. */
 void quota_table_free(struct quota_table *t);
 
-/* Accounts in use. */
+/* Uids with an account. */
 uint32_t quota_table_count(const struct quota_table *t);
 
 /*
- * The account of `uid` with one more reference; NULL on lack of memory.
+ * Open an account of a client of `uid`, limited to `max`, with one reference.
+ * NULL on lack of memory.
  */
-struct quota_uid *quota_uid_get(struct quota_table *t, uid_t uid);
-struct quota_uid *quota_uid_ref(struct quota_uid *u);
-void quota_uid_put(struct quota_uid *u);
+struct quota *quota_new(struct quota_table *t, uid_t uid,
+    const struct quota_amount *max);
+struct quota *quota_ref(struct quota *q);
 
-/* What all clients and orphans of the uid use now. */
-const struct quota_amount *quota_uid_used(const struct quota_uid *u);
+/* The last reference frees the account; nothing may be charged then. */
+void quota_unref(struct quota *q);
 
-/* Open an account of a client with limit `max`; takes over `uid`. */
-void quota_init(struct quota *q, const struct quota_amount *max,
-    struct quota_uid *uid);
-
-/*
- * Close the account: what is still charged stays with the uid, for whoever
- * holds it to give back there.
- */
-void quota_close(struct quota *q);
+/* What all clients and orphans of the account's uid use now. */
+const struct quota_amount *quota_uid_used(const struct quota *q);
 
 /*
  * Charge `a` to the client and its uid, or nothing.  Returns NULL, or a text
@@ -79,8 +77,5 @@ bool quota_out_exceeded(const struct quota *q);
 
 /* Give back to the client and its uid. */
 void quota_give(struct quota *q, const struct quota_amount *a);
-
-/* Give back to the uid alone, for a client that is gone. */
-void quota_uid_give(struct quota_uid *u, const struct quota_amount *a);
 
 #endif

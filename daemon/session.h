@@ -5,8 +5,8 @@
  * share it.  It owns what must be unique on the nexus: tags, sequence
  * numbers, the command window, immediate and Text slots, task aborts, and
  * the recovery of the connection.  It never knows sockets of clients: news go
- * up through the operations of each attachment, always in a later turn than
- * the call that caused them.
+ * up through the operations of each attachment, never from inside the call
+ * that caused them.
  */
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
@@ -141,6 +141,9 @@ void session_free(struct session *s, const char *why);
 
 /* The worker's session of that name, or NULL. */
 struct session *session_find(struct worker *w, const char *name);
+
+/* Walk the worker's sessions: NULL gives the first; NULL at the end. */
+struct session *session_next(struct worker *w, const struct session *s);
 
 const struct config_session *session_config(const struct session *s);
 uint8_t session_state(const struct session *s);	/* enum msg_session_state */

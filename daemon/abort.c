@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Tasks that end before their target answers: cancelled, overdue, orphaned by
+ * a dead client, or hit by task management (RFC 7143 sections 4.2.3.2 to
+ * 4.2.3.4, 11.5).  The rule of this file: an Initiator Task Tag is free again
+ * only when the target can have no more to say about it.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "daemon/session_internal.h"
+#include "proto/iscsi.h"
+#include "proto/serial.h"
+
+/* Only SCSI commands and Text exchanges can be aborted (section 11.5.1). */
+static bool
+can_abort(const struct task *t)
+{
+	return t->opcode == ISCSI_OP_SCSI_CMD || t->opcode == ISCSI_OP_TEXT_REQ;
+}
+
+/* Have the daemon's own ABORT TASK sent for a task that is on the wire. */
+static void
+queue_abort(struct task *t)
+{
+	struct session *s = t->session;
+	uint8_t bhs[ISCSI_BHS_LEN] = {
+		[ISCSI_OFF_OPCODE] = ISCSI_OP_TMF_REQ | ISCSI_IMMEDIATE,
+		[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL | ISCSI_TMF_ABORT_TASK,
+	};
+	struct task *abort;
+
+	if (t->abort != NULL)
+		return;
+	put_be64(bhs + ISCSI_OFF_LUN, t->lun);
+	abort = session_tx_daemon(s, TASK_ABORT, bhs, &s->abortq);
+	if (abort == NULL)
+		return;
+	abort->ref_itt = t->slot.itt;
+	abort->ref_cmdsn = t->cmdsn;
+	abort->ref_immediate = t->immediate;
+	abort->victim = t;
+	t->abort = abort;
+}
+
+/*
+ * A request that is on the wire is to end early.  What can't be aborted is
+ * given abort-timeout to be answered after all.
+ */
+static void
+end_sent(struct task *t)
+{
+	struct session *s = t->session;
+
+	task_unqueue(t);
+	txpdu_free(s->worker, t->pdu);
+	t->pdu = NULL;
+	if (s->phase != SESSION_UP)
+		return;	/* the end of the connection ends the task */
+	if (can_abort(t)) {
+		queue_abort(t);
+		return;
+	}
+	if (t->owner != NULL) {
+		bool late = t->end == TASK_END_DEADLINE;
+
+		task_outcome(t, late ? MSG_OUTCOME_TIMED_OUT :
+		    MSG_OUTCOME_UNKNOWN,
+		    late ? MSG_R_DEADLINE : MSG_R_CANCELLED,
+		    MSG_TMF_NO_RESPONSE,
+		    "the request was sent and can not be aborted");
+	}
+	task_set_deadline(t, s->worker->config->limits.abort_timeout);
+}
+
+/*
+ * End a client's task: by CANCEL, its deadline, or r2t-timeout.  Unsent it
+ * ends at the end of this turn, else with the target's answer.
+ */
+void
+abort_task(struct task *t, enum task_end why)
+{
+	if (t->end != TASK_END_NONE)
+		return;
+	t->end = (uint8_t)why;
+	switch (t->state) {
+	case TASK_STAMPED:
+		session_tx_withdraw(t);
+		/* FALLTHROUGH */
+	case TASK_QUEUED:
+		session_tx_drop_data(t);
+		r2t_drop_all(t);
+		task_end_later(t);
+		break;
+	default:
+		if (why == TASK_END_R2T)
+			(void)r2t_answer_all(t);
+		end_sent(t);
+		break;
+	}
+	session_tx_kick(t->session);
+}
+
+/* The client of the task is gone. */
+void
+abort_orphan(struct task *t)
+{
+	struct session *s = t->session;
+
+	if (t->state != TASK_SENT) {
+		task_free(t);
+		return;
+	}
+	t->end = TASK_END_ORPHAN;
+	s->stats.orphans++;
+	task_orphan(t);
+	if (r2t_answer_all(t) != 0)
+		session_fail(s, "too many R2Ts of a dead client");
+	end_sent(t);
+}
+
+/* The target owes an answer to the daemon for longer than abort-timeout. */
+void
+abort_overdue(struct task *t)
+{
+	struct session *s = t->session;
+
+	session_fail(s, "no answer to %s for %" PRIu32 " ms",
+	    t->kind == TASK_ABORT ? "ABORT TASK" : iscsi_opcode_name(t->opcode),
+	    s->worker->config->limits.abort_timeout);
+}
+
+/*
+ * The target has no more to say about this task, whose client has its
+ * answer: free the tag, unless an ABORT TASK on the wire still names it.
+ */
+void
+abort_retire(struct task *t)
+{
+	struct task *abort = t->abort;
+
+	if (abort != NULL && abort->state != TASK_QUEUED) {
+		t->answered = true;
+		return;
+	}
+	if (abort != NULL)
+		task_free(abort);
+	task_free(t);
+}
+
+static void
+outcome_aborted(struct task *t, uint8_t response)
+{
+	char text[MSG_TEXT_MAX + 1];
+
+	snprintf(text, sizeof(text), "ABORT TASK was answered: %s",
+	    iscsi_tmf_response_name(response));
+	if (t->end == TASK_END_DEADLINE || t->end == TASK_END_R2T)
+		task_outcome(t, MSG_OUTCOME_TIMED_OUT,
+		    t->end == TASK_END_R2T ? MSG_R_R2T_TIMEOUT :
+		    MSG_R_DEADLINE, response, text);
+	else
+		task_outcome(t, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED,
+		    response, text);
+}
+
+/*
+ * True if the task is over at the target: the function is complete, or the
+ * target does not know the task, whose own response would have come before
+ * this one on the same connection.
+ */
+static bool
+concludes(uint8_t response)
+{
+	return response == 0 || response == 1;
+}
+
+/* The Task Management Function Response to an ABORT TASK of the daemon. */
+void
+abort_response(struct task *abort, uint8_t response)
+{
+	struct task *t = abort->victim;
+
+	task_free(abort);
+	if (t == NULL)
+		return;
+	if (t->owner != NULL)
+		outcome_aborted(t, response);
+	if (t->answered || concludes(response))
+		task_free(t);
+}
+
+/*
+ * A client's ABORT TASK: find the task it means.  Returns true if the request
+ * must go to the target; else the daemon answers it at the end of the turn,
+ * because the task was never sent or is not one of the client's.
+ */
+bool
+abort_request(struct task *tmf)
+{
+	uint32_t rtt = get_be32(tmf->pdu->bhs + ISCSI_OFF_RTT);
+	struct task *t = ittmap_find(&tmf->owner->itts, rtt);
+
+	if (t != NULL && t != tmf && t->state == TASK_SENT) {
+		tmf->ref_itt = t->slot.itt;
+		tmf->ref_cmdsn = t->cmdsn;
+		tmf->ref_immediate = t->immediate;
+		return true;
+	}
+	tmf->synthetic = true;
+	tmf->synthetic_response = 1;
+	if (t != NULL && t != tmf) {
+		tmf->synthetic_response = 0;
+		abort_task(t, TASK_END_CANCELLED);
+	}
+	task_end_later(tmf);
+	return false;
+}
+
+/* One task that a completed task management function ended. */
+static void
+end_affected(struct task *t, const struct task *tmf)
+{
+	char text[MSG_TEXT_MAX + 1];
+	bool own = t->owner == tmf->owner;
+
+	if (t->owner != NULL) {
+		snprintf(text, sizeof(text), "ended by %s%s",
+		    iscsi_tmf_name(tmf->function),
+		    own ? "" : " of another client");
+		task_outcome(t, MSG_OUTCOME_ABORTED,
+		    own ? MSG_R_CANCELLED : MSG_R_RESET, 0, text);
+	}
+	abort_retire(t);
+}
+
+static bool
+is_affected(const struct task *t, const struct task *tmf)
+{
+	if (t->kind != TASK_CLIENT || t->opcode != ISCSI_OP_SCSI_CMD ||
+	    t->state != TASK_SENT || t->answered)
+		return false;
+	switch (tmf->function) {
+	case ISCSI_TMF_ABORT_TASK:
+		return t->slot.itt == tmf->ref_itt;
+	case ISCSI_TMF_ABORT_TASK_SET:
+	case ISCSI_TMF_CLEAR_TASK_SET:
+	case ISCSI_TMF_LUN_RESET:
+		return t->lun == tmf->lun && serial_lt(t->cmdsn, tmf->cmdsn);
+	case ISCSI_TMF_TARGET_WARM_RESET:
+		return serial_lt(t->cmdsn, tmf->cmdsn);
+	default:
+		return false;
+	}
+}
+
+static void
+announce_reset(const struct task *tmf)
+{
+	struct msg_event e = {
+		.kind = MSG_EVENT_RESET, .count = 1,
+		.lun = tmf->lun, .code = tmf->function,
+	};
+
+	snprintf(e.text, sizeof(e.text), "%s by another client",
+	    iscsi_tmf_name(tmf->function));
+	session_event(tmf->session, &e, tmf->owner);
+}
+
+/*
+ * A client's task management function was answered: end every task that it
+ * concluded without a response of its own.
+ */
+void
+abort_tmf_response(struct task *tmf, uint8_t response)
+{
+	struct session *s = tmf->session;
+	bool one = tmf->function == ISCSI_TMF_ABORT_TASK;
+	struct router_slot *slot;
+
+	if (!(one ? concludes(response) : response == 0))
+		return;
+	for (slot = router_next(s->router, NULL); slot != NULL;
+	    slot = router_next(s->router, slot)) {
+		struct task *t = (struct task *)(void *)slot;
+
+		if (is_affected(t, tmf))
+			end_affected(t, tmf);
+	}
+	if (!one && tmf->function != ISCSI_TMF_CLEAR_ACA)
+		announce_reset(tmf);
+}

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The life of a client: its socket is read into a slab, parsed frame by
+ * frame, and written at the end of each turn that has something for it.  The
+ * client is closed in one place and freed in one place; everybody else only
+ * says that it has to end.
+ */
+#include "config.h"
+
+#include <sys/socket.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/client_internal.h"
+#include "proto/msg.h"
+
+#define READ_MIN	4096	/* room worth another recv */
+
+bool
+client_dead(const struct client *c)
+{
+	return c->state == CLIENT_CLOSING || c->state == CLIENT_DEAD;
+}
+
+/* --- wanted events --- */
+
+static void
+update_interest(struct client *c)
+{
+	unsigned want = 0;
+
+	if (c->state == CLIENT_DEAD)
+		return;
+	if (!c->paused && !client_dead(c))
+		want |= LOOP_READ;
+	if (c->blocked)
+		want |= LOOP_WRITE;
+	loop_io_want(c->io, want);
+}
+
+/* Something was queued: write at the end of this turn. */
+void
+client_kick(struct client *c)
+{
+	if (c->state != CLIENT_DEAD && !c->blocked)
+		loop_post(c->worker->loop, &c->flush_job);
+}
+
+/* --- the end --- */
+
+static void
+reap(void *arg)
+{
+	struct client *c = arg;
+	void (*on_gone)(void *) = c->on_gone;
+	void *on_gone_arg = c->on_gone_arg;
+
+	loop_timer_free(c->timer);
+	peer_free(&c->peer);
+	free(c->payload);
+	free(c->events);
+	free(c);
+	on_gone(on_gone_arg);
+}
+
+/*
+ * End the client at the end of this turn, for callers that can't have it go
+ * from under them.
+ */
+void
+client_doom(struct client *c, const char *why)
+{
+	if (client_dead(c))
+		return;
+	log_warn(c->log, "%s: closing: %s", c->label, why);
+	c->state = CLIENT_CLOSING;
+	loop_timer_set(c->timer, CLIENT_LINGER_MS);
+	client_kick(c);
+}
+
+/* Close now; the memory goes at the end of the turn. */
+static void
+client_drop(struct client *c, const char *why)
+{
+	struct worker *w = c->worker;
+
+	if (c->state == CLIENT_DEAD)
+		return;
+	log_info(c->log, "%s: gone: %s", c->label, why);
+	c->state = CLIENT_DEAD;
+	if (c->attachment != NULL)
+		session_detach(c->attachment);
+	c->attachment = NULL;
+	client_submit_clear(c);
+	slab_unref(c->in);
+	c->in = NULL;
+	outq_deinit(&c->out);
+	quota_unref(c->quota);
+	loop_io_free(c->io);
+	close(c->fd);
+	loop_timer_clear(c->timer);
+	loop_unpost(w->loop, &c->flush_job);
+	loop_unpost(w->loop, &c->resume_job);
+	TAILQ_REMOVE(&w->clients, c, link);
+	w->nclients--;
+	loop_reap(w->loop, &c->reap_job);
+}
+
+void
+client_close(struct client *c, uint16_t reason, const char *text)
+{
+	struct msg_goodbye m = { .reason = reason };
+	uint8_t buf[MSG_PAYLOAD_MAX];
+	int len;
+
+	if (client_dead(c))
+		return;
+	log_info(c->log, "%s: closing: %s", c->label, text);
+	strlcpy(m.text, text, sizeof(m.text));
+	len = msg_goodbye_encode(&m, buf, sizeof(buf));
+	client_reply(c, FRAME_GOODBYE, 0, 0, buf, len);
+	c->state = CLIENT_CLOSING;
+	if (c->attachment != NULL)
+		session_detach(c->attachment);
+	c->attachment = NULL;
+	loop_timer_set(c->timer, CLIENT_LINGER_MS);
+	update_interest(c);
+	client_kick(c);
+}
+
+/* The client broke a rule that makes its stream useless. */
+void
+client_fatal(struct client *c, uint16_t reason, const char *fmt, ...)
+{
+	struct msg_error m = {
+		.reason = reason, .frame_type = c->parser.header.type,
+	};
+	uint8_t buf[MSG_PAYLOAD_MAX];
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	vsnprintf(m.text, sizeof(m.text), fmt, ap);
+	va_end(ap);
+	c->errors++;
+	len = msg_error_encode(&m, buf, sizeof(buf));
+	client_reply(c, FRAME_ERROR, FRAME_F_FATAL, c->parser.header.cookie,
+	    buf, len);
+	client_close(c, reason, m.text);
+}
+
+/* --- writing --- */
+
+static void
+watch_stall(struct client *c, uint64_t moved)
+{
+	if (c->state != CLIENT_READY && c->state != CLIENT_ATTACHED)
+		return;
+	if (!c->blocked)
+		loop_timer_clear(c->timer);
+	else if (moved > 0 || !loop_timer_armed(c->timer))
+		loop_timer_set(c->timer,
+		    c->worker->config->limits.client_stall_timeout);
+}
+
+static void
+flush(void *arg)
+{
+	struct client *c = arg;
+	enum outq_result r;
+	uint64_t moved;
+
+	do {
+		client_news_flush(c);
+		r = outq_flush(&c->out, c->fd, &moved);
+	} while (r == OUTQ_EMPTY && c->nevents > 0);
+	if (r == OUTQ_CLOSED) {
+		client_drop(c, "its socket was closed");
+		return;
+	}
+	c->blocked = r == OUTQ_BLOCKED;
+	if (c->blocked)
+		outq_unshare(&c->out);
+	else if (c->state == CLIENT_CLOSING) {
+		client_drop(c, "told to go");
+		return;
+	}
+	watch_stall(c, moved);
+	update_interest(c);
+	if (c->paused)
+		loop_post(c->worker->loop, &c->resume_job);
+}
+
+static void
+timer_due(void *arg)
+{
+	struct client *c = arg;
+	char text[128];
+
+	switch (c->state) {
+	case CLIENT_HELLO:
+		client_close(c, MSG_R_HELLO_TIMEOUT, "no HELLO in time");
+		break;
+	case CLIENT_CLOSING:
+		client_drop(c, "it did not read its GOODBYE");
+		break;
+	default:
+		snprintf(text, sizeof(text), "%" PRIu64 " bytes were not read "
+		    "for %" PRIu32 " ms", c->out.bytes,
+		    c->worker->config->limits.client_stall_timeout);
+		client_close(c, MSG_R_STALLED, text);
+		break;
+	}
+}
+
+/* --- reading --- */
+
+static bool
+must_pause(const struct client *c)
+{
+	return c->out.reply_bytes > CLIENT_REPLY_MAX ||
+	    (c->attachment != NULL && session_paused(c->attachment));
+}
+
+/* Parse what is in the slab, until it is used up or the client must wait. */
+static void
+parse(struct client *c)
+{
+	struct frame_event ev;
+
+	do {
+		if (must_pause(c)) {
+			c->paused = true;
+			break;
+		}
+		c->in_pos += (uint32_t)frame_parser_feed(&c->parser,
+		    c->in->data + c->in_pos, c->in->used - c->in_pos, &ev);
+		switch (ev.kind) {
+		case FRAME_EV_MORE:
+			break;
+		case FRAME_EV_HEADER:
+			c->frames_in++;
+			client_frame_begin(c);
+			break;
+		case FRAME_EV_PAYLOAD:
+			client_frame_payload(c, c->in, ev.data,
+			    (uint32_t)ev.len);
+			break;
+		case FRAME_EV_END:
+			client_frame_end(c);
+			break;
+		case FRAME_EV_TOO_LONG:
+			client_fatal(c, MSG_R_TOO_LONG, "a frame of %" PRIu32
+			    " bytes exceeds the limit of %" PRIu32,
+			    c->parser.header.len, c->parser.limit);
+			break;
+		}
+	} while (ev.kind != FRAME_EV_MORE && !client_dead(c));
+}
+
+/* Make room in the input slab: reuse it when nobody else holds a piece. */
+static bool
+prepare_slab(struct client *c)
+{
+	if (c->in != NULL && c->in->refs == 1) {
+		c->in->used = c->in_pos = 0;
+	} else if (c->in != NULL && c->in->size - c->in->used < READ_MIN) {
+		slab_unref(c->in);
+		c->in = NULL;
+	}
+	if (c->in == NULL) {
+		c->in = pool_get(c->worker->pool, POOL_MEDIUM);
+		if (c->in == NULL)
+			return false;
+		c->in->used = c->in_pos = 0;
+	}
+	return true;
+}
+
+/* An idle client pins no slab. */
+static void
+release_slab(struct client *c)
+{
+	if (c->in != NULL && c->in_pos == c->in->used) {
+		slab_unref(c->in);
+		c->in = NULL;
+		c->in_pos = 0;
+	}
+}
+
+/*
+ * Close every fd that came along: no frame of this version carries one, and a
+ * fd left open would be the client's hold on the daemon.
+ */
+static bool
+close_fds(struct msghdr *msg)
+{
+	bool any = (msg->msg_flags & MSG_CTRUNC) != 0;
+	struct cmsghdr *cm;
+
+	for (cm = CMSG_FIRSTHDR(msg); cm != NULL; cm = CMSG_NXTHDR(msg, cm)) {
+		size_t n, i;
+		int fd;
+
+		if (cm->cmsg_level != SOL_SOCKET ||
+		    cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < n; i++) {
+			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int),
+			    sizeof(fd));
+			close(fd);
+		}
+		any = true;
+	}
+	return any;
+}
+
+static void
+readable(struct client *c)
+{
+	union {
+		struct cmsghdr	align;
+		uint8_t		buf[CMSG_SPACE(32 * sizeof(int))];
+	} control;
+	struct iovec iov;
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	ssize_t n;
+
+	if (!prepare_slab(c)) {
+		client_close(c, MSG_R_INTERNAL, "out of memory");
+		return;
+	}
+	iov.iov_base = c->in->data + c->in->used;
+	iov.iov_len = c->in->size - c->in->used;
+	do {
+		n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (n == -1 && errno == EINTR);
+	if (n == -1 && errno == EAGAIN) {
+		release_slab(c);
+		return;
+	}
+	if (n <= 0) {
+		client_drop(c, n == 0 ? "end of stream" : strerror(errno));
+		return;
+	}
+	c->in->used += (uint32_t)n;
+	c->bytes_in += (uint64_t)n;
+	if (close_fds(&msg)) {
+		client_fatal(c, MSG_R_BAD_FD, "a file descriptor came with a "
+		    "frame that carries none");
+		return;
+	}
+	parse(c);
+	if (c->state != CLIENT_DEAD) {
+		release_slab(c);
+		update_interest(c);
+	}
+}
+
+/* Job: go on with what was left unparsed when the client had to wait. */
+static void
+resume(void *arg)
+{
+	struct client *c = arg;
+
+	if (client_dead(c) || !c->paused || must_pause(c))
+		return;
+	c->paused = false;
+	if (c->in != NULL)
+		parse(c);
+	if (c->state == CLIENT_DEAD)
+		return;
+	if (!c->paused)
+		release_slab(c);
+	update_interest(c);
+}
+
+static void
+on_io(void *arg, unsigned events)
+{
+	struct client *c = arg;
+
+	if ((events & LOOP_WRITE) != 0) {
+		c->blocked = false;
+		flush(c);
+	}
+	if ((events & LOOP_READ) != 0 && !c->paused && !client_dead(c))
+		readable(c);
+}
+
+/* --- creation --- */
+
+static bool
+make_parts(struct client *c)
+{
+	const struct config_limits *l = &c->worker->config->limits;
+	struct quota_amount max = {
+		.tasks = l->client_tasks, .in = l->client_inbound,
+		.out = l->client_outbound,
+	};
+
+	c->quota = quota_new(c->worker->quotas, c->peer.uid, &max);
+	c->io = loop_io_new(c->worker->loop, c->fd, on_io, c);
+	c->timer = loop_timer_new(c->worker->loop, timer_due, c);
+	return c->quota != NULL && c->io != NULL && c->timer != NULL;
+}
+
+static void
+unmake(struct client *c)
+{
+	if (c->quota != NULL)
+		quota_unref(c->quota);
+	loop_io_free(c->io);
+	loop_timer_free(c->timer);
+	peer_free(&c->peer);
+	close(c->fd);
+	free(c);
+	errno = ENOMEM;
+}
+
+struct client *
+client_new(struct worker *w, int fd, struct peer *peer, uint64_t id,
+    void (*on_gone)(void *arg), void *arg)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (c == NULL) {
+		peer_free(peer);
+		close(fd);
+		return NULL;
+	}
+	c->worker = w;
+	c->log = w->log;
+	c->id = id;
+	c->fd = fd;
+	c->peer = *peer;
+	c->on_gone = on_gone;
+	c->on_gone_arg = arg;
+	if (!make_parts(c)) {
+		unmake(c);
+		return NULL;
+	}
+	snprintf(c->label, sizeof(c->label), "client %" PRIu64
+	    " (pid %ld, uid %ld)", id, (long)peer->pid, (long)peer->uid);
+	loop_job_init(&c->flush_job, flush, c);
+	loop_job_init(&c->resume_job, resume, c);
+	loop_job_init(&c->reap_job, reap, c);
+	TAILQ_INIT(&c->partial);
+	outq_init(&c->out, w);
+	c->out.quota = c->quota;
+	frame_parser_init(&c->parser, FRAME_PAYLOAD_SMALL);
+	TAILQ_INSERT_TAIL(&w->clients, c, link);
+	w->nclients++;
+	loop_io_want(c->io, LOOP_READ);
+	loop_timer_set(c->timer, w->config->limits.hello_timeout);
+	return c;
+}
+
+void
+client_info_get(const struct client *c, struct client_info *out)
+{
+	*out = (struct client_info){
+		.id = c->id,
+		.name = c->name,
+		.session = c->attachment == NULL ? "" :
+		    session_config(c->session)->name,
+		.pid = c->peer.pid,
+		.uid = c->peer.uid,
+		.tasks = c->attachment == NULL ? 0 :
+		    session_open_tasks(c->attachment),
+		.used = c->quota->used,
+		.frames_in = c->frames_in,
+		.frames_out = c->out.frames_sent,
+		.bytes_in = c->bytes_in,
+		.bytes_out = c->out.bytes_sent,
+		.refused = c->refused,
+		.errors = c->errors,
+		.paused = c->paused,
+	};
+}

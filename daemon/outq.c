@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The output queue of a client: gathers frames into one system call, keeps
+ * partial writes, gives charges back as frames leave.  It knows nothing of
+ * what the frames say.
+ */
+#include "config.h"
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/outq.h"
+#include "daemon/session.h"
+#include "daemon/worker.h"
+
+#define IOV_MAX_CALL 1024
+
+struct outmsg {
+	STAILQ_ENTRY(outmsg)	 link;
+	uint8_t			 head[FRAME_HEADER_LEN + ISCSI_BHS_LEN];
+	uint32_t		 head_len;
+	uint32_t		 sent;
+	struct slices		 body;
+	uint16_t		 type;
+	bool			 reply;
+	struct quota_amount	 charge;
+};
+
+void
+outq_init(struct outq *q, struct worker *w)
+{
+	*q = (struct outq){ .worker = w };
+	STAILQ_INIT(&q->list);
+}
+
+static struct outmsg *
+outmsg_new(struct worker *w)
+{
+	struct outmsg *m = STAILQ_FIRST(&w->free_outmsgs);
+
+	if (m != NULL)
+		STAILQ_REMOVE_HEAD(&w->free_outmsgs, link);
+	else if ((m = malloc(sizeof(*m))) == NULL)
+		return NULL;
+	*m = (struct outmsg){ 0 };
+	slices_init(&m->body);
+	w->outmsgs_out++;
+	return m;
+}
+
+static void
+outmsg_free(struct worker *w, struct outmsg *m)
+{
+	slices_clear(w->pool, &m->body);
+	w->outmsgs_out--;
+	STAILQ_INSERT_HEAD(&w->free_outmsgs, m, link);
+}
+
+void
+outmsg_drain(struct worker *w)
+{
+	struct outmsg *m;
+
+	while ((m = STAILQ_FIRST(&w->free_outmsgs)) != NULL) {
+		STAILQ_REMOVE_HEAD(&w->free_outmsgs, link);
+		free(m);
+	}
+}
+
+static uint32_t
+msg_len(const struct outmsg *m)
+{
+	return m->head_len + m->body.len;
+}
+
+static void
+enqueue(struct outq *q, struct outmsg *m)
+{
+	q->bytes += msg_len(m);
+	if (m->reply)
+		q->reply_bytes += msg_len(m);
+	if (m->type == FRAME_EVENT)
+		q->events++;
+	STAILQ_INSERT_TAIL(&q->list, m, link);
+}
+
+/* Remove the first message, written or not, and settle its accounts. */
+static void
+retire(struct outq *q)
+{
+	struct outmsg *m = STAILQ_FIRST(&q->list);
+
+	STAILQ_REMOVE_HEAD(&q->list, link);
+	if (q->unshared == m)
+		q->unshared = NULL;
+	q->bytes -= msg_len(m) - m->sent;
+	if (m->reply)
+		q->reply_bytes -= msg_len(m);
+	if (m->type == FRAME_EVENT)
+		q->events--;
+	if (q->quota != NULL)
+		quota_give(q->quota, &m->charge);
+	outmsg_free(q->worker, m);
+}
+
+void
+outq_deinit(struct outq *q)
+{
+	while (!STAILQ_EMPTY(&q->list))
+		retire(q);
+}
+
+int
+outq_frame(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
+    const uint8_t *payload, uint32_t len, const struct quota_amount *charge)
+{
+	struct frame_header h = {
+		.len = len, .type = type, .flags = flags, .cookie = cookie,
+	};
+	struct outmsg *m = outmsg_new(q->worker);
+
+	if (m == NULL)
+		return -ENOMEM;
+	if (len > 0 && slices_add_copy(q->worker->pool, &m->body, payload,
+	    len) != 0) {
+		outmsg_free(q->worker, m);
+		return -ENOMEM;
+	}
+	frame_header_put(m->head, &h);
+	m->head_len = FRAME_HEADER_LEN;
+	m->type = type;
+	m->reply = charge == NULL && type != FRAME_EVENT;
+	if (charge != NULL)
+		m->charge = *charge;
+	enqueue(q, m);
+	return 0;
+}
+
+/* Move the first `len` bytes of `from` to the end of `to`. */
+static int
+take_front(struct pool *pool, struct slices *to, struct slices *from,
+    uint32_t len)
+{
+	struct slices rest;
+	struct slice *piece;
+	int error = 0;
+
+	slices_init(&rest);
+	STAILQ_FOREACH(piece, &from->list, link) {
+		uint32_t n = piece->len < len ? piece->len : len;
+
+		if (n > 0)
+			error = slices_add(pool, to, piece->slab, piece->ptr,
+			    n);
+		if (error == 0 && n < piece->len)
+			error = slices_add(pool, &rest, piece->slab,
+			    piece->ptr + n, piece->len - n);
+		if (error != 0)
+			break;
+		len -= n;
+	}
+	if (error == 0) {
+		slices_clear(pool, from);
+		slices_move(from, &rest);
+	}
+	slices_clear(pool, &rest);
+	return error;
+}
+
+/* A frame that carries the next part of a PDU's data. */
+static int
+pdu_fragment(struct outq *q, const struct session_delivery *d,
+    struct slices *data, bool first)
+{
+	struct outmsg *m = outmsg_new(q->worker);
+	struct pool *pool = q->worker->pool;
+	bool more = data->len > FRAME_DATA_MAX;
+	uint32_t part = more ? FRAME_DATA_MAX : data->len;
+	struct frame_header h = {
+		.type = FRAME_PDU, .cookie = d->cookie, .flags = d->flags,
+	};
+	int error = 0;
+
+	if (m == NULL)
+		return -ENOMEM;
+	m->type = FRAME_PDU;
+	m->head_len = FRAME_HEADER_LEN;
+	if (first) {
+		memcpy(m->head + FRAME_HEADER_LEN, d->bhs, ISCSI_BHS_LEN);
+		m->head_len += ISCSI_BHS_LEN;
+		if (d->ahs_len > 0)
+			error = slices_add_copy(pool, &m->body, d->ahs,
+			    d->ahs_len);
+	}
+	if (error == 0 && more)
+		error = take_front(pool, &m->body, data, part);
+	if (error != 0) {
+		outmsg_free(q->worker, m);
+		return error;
+	}
+	if (more)
+		h.flags |= FRAME_F_MORE;
+	else
+		slices_move(&m->body, data);
+	h.len = msg_len(m) - FRAME_HEADER_LEN;
+	frame_header_put(m->head, &h);
+	if (!more)
+		m->charge = d->charge;
+	enqueue(q, m);
+	return more ? 1 : 0;
+}
+
+int
+outq_pdu(struct outq *q, struct session_delivery *d)
+{
+	struct slices data;
+	bool first = true;
+	int r;
+
+	slices_init(&data);
+	slices_move(&data, d->data);
+	do {
+		r = pdu_fragment(q, d, &data, first);
+		first = false;
+	} while (r == 1);
+	slices_clear(q->worker->pool, &data);
+	return r;
+}
+
+/* Describe what is to be written next; returns the number of iovecs. */
+static size_t
+gather(struct outq *q, struct iovec *iov, size_t max)
+{
+	struct outmsg *m;
+	size_t n = 0;
+
+	STAILQ_FOREACH(m, &q->list, link) {
+		uint32_t skip = 0;
+
+		if (n + 2 > max)
+			break;
+		if (m->sent < m->head_len) {
+			iov[n].iov_base = m->head + m->sent;
+			iov[n++].iov_len = m->head_len - m->sent;
+		} else {
+			skip = m->sent - m->head_len;
+		}
+		n += slices_iov(&m->body, skip, iov + n, max - n);
+	}
+	return n;
+}
+
+static void
+advance(struct outq *q, size_t n)
+{
+	struct outmsg *m;
+
+	q->bytes_sent += n;
+	while (n > 0) {
+		uint32_t left;
+
+		m = STAILQ_FIRST(&q->list);
+		left = msg_len(m) - m->sent;
+		if (n < left) {
+			m->sent += (uint32_t)n;
+			q->bytes -= n;
+			return;
+		}
+		n -= left;
+		q->bytes -= left;
+		m->sent += left;
+		q->frames_sent++;
+		retire(q);
+	}
+}
+
+enum outq_result
+outq_flush(struct outq *q, int fd, uint64_t *moved)
+{
+	struct iovec iov[IOV_MAX_CALL];
+	ssize_t n;
+
+	*moved = 0;
+	while (!STAILQ_EMPTY(&q->list)) {
+		struct msghdr msg = { .msg_iov = iov };
+
+		msg.msg_iovlen = gather(q, iov, IOV_MAX_CALL);
+		do {
+			n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		} while (n == -1 && errno == EINTR);
+		if (n == -1)
+			return errno == EAGAIN ? OUTQ_BLOCKED : OUTQ_CLOSED;
+		*moved += (uint64_t)n;
+		advance(q, (size_t)n);
+	}
+	return OUTQ_EMPTY;
+}
+
+void
+outq_unshare(struct outq *q)
+{
+	struct outmsg *m = q->unshared == NULL ? STAILQ_FIRST(&q->list) :
+	    STAILQ_NEXT(q->unshared, link);
+
+	for (; m != NULL; m = STAILQ_NEXT(m, link)) {
+		(void)slices_unshare(q->worker->pool, &m->body);
+		q->unshared = m;
+	}
+}

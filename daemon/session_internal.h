@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the session share among themselves:
+ *
+ *   session.c	 life: connect, log in, up, down, log out; the public face
+ *   attachment.c a client's share of it: attach, detach, submit
+ *   guard.c	 what a client may submit, checked before anything is queued
+ *   task.c	 one task from SUBMIT to its one outcome; deadlines
+ *   r2t.c	 what a target asked for and got of a task's data
+ *   abort.c	 ABORT TASK, orphans, quarantine, task management's effects
+ *   gap.c	 CmdSNs that a Reject may have left unused
+ *   session_tx.c what goes out next, stamped as it goes
+ *   session_rx.c what a target's PDU means and who gets it
+ *
+ * Nothing outside of these files includes this header.
+ */
+#ifndef DAEMON_SESSION_INTERNAL_H
+#define DAEMON_SESSION_INTERNAL_H
+
+#include <sys/queue.h>
+#include <bsd/sys/tree.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/conf.h"
+#include "daemon/ittmap.h"
+#include "daemon/log.h"
+#include "daemon/login.h"
+#include "daemon/loop.h"
+#include "daemon/pump.h"
+#include "daemon/router.h"
+#include "daemon/session.h"
+#include "daemon/sn.h"
+#include "daemon/worker.h"
+#include "proto/frame.h"
+
+/* Bytes charged inbound for sense data, headers and the like. */
+#define TASK_CHARGE_BASE	8192
+#define TASK_CHARGE_TEXT	65536
+/* Largest data segment of a SCSI Response: sense and response data. */
+#define TASK_SENSE_MAX		4096
+/* Bytes charged outbound for a PDU besides its data. */
+#define TXPDU_CHARGE_BASE	128
+/* Statuses are acknowledged after this long when nothing else is sent. */
+#define SESSION_ACK_DELAY_MS	2000
+/* Pings of the target, and R2Ts of dead clients, waiting for an answer. */
+#define SESSION_ANSWERS_MAX	256
+
+/* Who a task belongs to. */
+enum task_kind {
+	TASK_CLIENT,	/* a client's, or an orphan that was one */
+	TASK_ABORT,	/* the daemon's ABORT TASK */
+	TASK_PLUG,	/* NOP-Out in the place of a withdrawn request */
+	TASK_PROBE,	/* NOP-Out that asks for ExpCmdSN after a Reject */
+	TASK_LOGOUT
+};
+
+enum task_state {
+	TASK_QUEUED,	/* waits in a queue of the session */
+	TASK_STAMPED,	/* handed to the pump; the kernel took no byte */
+	TASK_SENT	/* a byte of the request is on the wire */
+};
+
+/* Why a task is to end before its target answers. */
+enum task_end {
+	TASK_END_NONE,
+	TASK_END_CANCELLED,
+	TASK_END_DEADLINE,
+	TASK_END_R2T,		/* no progress for r2t-timeout */
+	TASK_END_ORPHAN		/* its client is gone */
+};
+
+/*
+ * Data that the target asked for and that was not all written yet.  The
+ * unsolicited burst of a command is one of these as well, with the reserved
+ * Target Transfer Tag.
+ */
+struct r2t {
+	STAILQ_ENTRY(r2t)	 link;
+	uint32_t		 ttt;
+	uint32_t		 offset;	/* Buffer Offset of its first byte */
+	uint32_t		 len;
+	uint32_t		 queued;	/* bytes accepted from the client */
+	uint32_t		 queued_sn;	/* DataSN expected next of it */
+	uint32_t		 sent;		/* bytes handed to the pump */
+	uint32_t		 sent_sn;
+};
+
+TAILQ_HEAD(task_queue, task);
+
+struct task {
+	struct router_slot	 slot;		/* slot.itt is the wire's tag */
+
+	struct session		*session;
+	struct attachment	*owner;		/* NULL: the daemon, or orphan */
+	struct quota		*quota;		/* referenced while charged */
+	struct quota_amount	 charge;
+	uint64_t		 cookie;
+	uint64_t		 lun;
+	uint32_t		 client_itt;
+	uint32_t		 edtl;
+	uint32_t		 cmdsn;		/* valid once stamped */
+	uint32_t		 ref_itt;	/* TMF: wire tag it refers to */
+	uint32_t		 ref_cmdsn;	/* TMF: CmdSN of that task */
+	bool			 ref_immediate;
+	uint32_t		 client_sns[2];	/* CmdSN, ExpStatSN as submitted */
+	uint8_t			 opcode;	/* enum iscsi_opcode */
+	uint8_t			 function;	/* TMF */
+	uint8_t			 kind;		/* enum task_kind */
+	uint8_t			 state;		/* enum task_state */
+	uint8_t			 end;		/* enum task_end */
+	bool			 immediate;
+	bool			 answered;	/* final PDU came, slot is held */
+	bool			 synthetic;	/* TMF: the daemon answers */
+	uint8_t			 synthetic_response;
+	bool			 text_more;	/* Text: target wants a request */
+	uint32_t		 text_ttt;
+
+	/* While TASK_QUEUED: the request, the queue it waits in, and its
+	 * unsolicited data. */
+	struct txpdu		*pdu;
+	struct task_queue	*queue;
+	TAILQ_ENTRY(task)	 queue_link;
+	struct txpdu_list	 unsolicited;
+	uint64_t		 burst_charge;	/* reserved for those */
+	uint32_t		 data_queued;	/* Data-Outs in the owner's dataq */
+
+	STAILQ_HEAD(, r2t)	 r2ts;
+	uint32_t		 nr2ts;
+	uint32_t		 rx_pdus;
+	uint64_t		 rx_bytes;
+
+	TAILQ_ENTRY(task)	 owner_link;	/* in the owner's tasks */
+	struct task		*abort;		/* the ABORT TASK about this */
+	struct task		*victim;	/* TASK_ABORT: what it is about */
+
+	RB_ENTRY(task)		 timer_link;
+	uint64_t		 timer_at;	/* 0: not in the tree */
+	uint64_t		 deadline_at;	/* 0: none */
+	uint64_t		 stall_at;	/* r2t-timeout; 0: none */
+};
+
+RB_HEAD(task_timers, task);
+
+struct attachment {
+	TAILQ_ENTRY(attachment)	 link;
+	struct session		*session;
+	const struct attachment_ops *ops;
+	void			*arg;
+	struct quota		*quota;
+	const char		*name;
+	uint32_t		 access;
+	uint32_t		 deadline;
+	uint32_t		 events;
+	bool			 exclusive;
+	bool			 paused;
+
+	struct ittmap		 itts;
+	struct task_queue	 tasks;		/* open, oldest first */
+	uint32_t		 ntasks;
+
+	/* Deficit round robin, once for Data-Out and once for requests. */
+	struct txpdu_list	 dataq;
+	struct task_queue	 cmdq;
+	TAILQ_ENTRY(attachment)	 data_link;
+	TAILQ_ENTRY(attachment)	 cmd_link;
+	bool			 data_active;
+	bool			 cmd_active;
+	int64_t			 data_deficit;
+	int64_t			 cmd_deficit;
+};
+
+TAILQ_HEAD(attachment_list, attachment);
+
+enum session_phase {
+	SESSION_IDLE,		/* not started, or stopped */
+	SESSION_WAITING,	/* down; the retry timer runs */
+	SESSION_CONNECTING,
+	SESSION_LOGGING_IN,
+	SESSION_UP,
+	SESSION_FAILED,		/* lost in this turn; session_down() follows */
+	SESSION_LOGGING_OUT
+};
+
+/*
+ * CmdSNs of rejected commands.  Whether the target counted them as received
+ * is asked with an immediate NOP-Out; those it did not are filled with a
+ * non-immediate one (RFC 7143 section 7.3).
+ */
+#define GAP_MAX 64
+
+struct gap {
+	uint32_t	cmdsn[GAP_MAX];
+	uint32_t	count;
+	bool		probing;	/* a NOP-Out of ours is outstanding */
+};
+
+struct session {
+	TAILQ_ENTRY(session)	 link;
+	struct worker		*worker;
+	const struct config_session *config;
+	struct log		*log;
+	enum session_phase	 phase;
+	bool			 stopping;
+	bool			 freed;
+
+	struct pump		*pump;
+	struct login		*login;
+	struct sn		 sn;
+	struct router		*router;
+	struct msg_params	 params;	/* of the latest login */
+	uint16_t		 tsih;
+	uint8_t			 isid[6];
+
+	struct loop_timer	*timer;		/* connect, login, retry, logout */
+	struct loop_timer	*task_timer;
+	struct loop_timer	*ack_timer;
+	struct loop_job		 fail_job;
+	struct loop_job		 stop_job;
+	struct loop_job		 reap_job;
+	struct loop_job		 ended_job;
+	void			(*on_stopped)(void *);
+	void			*on_stopped_arg;
+
+	char			 last_error[256];
+	uint64_t		 next_try;	/* loop time; 0: none */
+	uint64_t		 up_since;
+	struct session_stats	 stats;
+	struct pump_stats	 pump_past;	/* of earlier connections */
+
+	struct attachment_list	 attachments;
+	uint32_t		 nattachments;
+	uint32_t		 norphans;
+
+	/* What waits to go out; see session_tx.c for the order. */
+	struct txpdu_list	 answers;	/* pings, dead clients' R2Ts */
+	uint32_t		 nanswers;
+	struct task_queue	 tmfq;		/* clients' */
+	struct task_queue	 abortq;	/* the daemon's */
+	struct task_queue	 nopq;		/* immediate, not TMF */
+	struct task_queue	 textq;
+	struct attachment_list	 data_active;
+	struct attachment_list	 cmd_active;
+	struct txpdu		*login_pdu;
+	struct task		*tmf;		/* outstanding immediate TMF */
+	struct task		*nop;		/* outstanding immediate other */
+	struct task		*text;		/* owner of the Text exchange */
+
+	struct gap		 gap;
+	struct task_timers	 timers;
+	uint32_t		 npaused;	/* attachments */
+	struct task_queue	 ended;		/* outcome due this turn's end */
+};
+
+/* session.c */
+void session_fail(struct session *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void session_event(struct session *s, const struct msg_event *e,
+    const struct attachment *except);
+void session_login_pdu(struct session *s, struct rxpdu *pdu);
+void session_logged_out(struct session *s);
+extern const struct pump_ops session_pump_ops;
+
+/* task.c */
+struct task *task_new(struct session *s, enum task_kind kind,
+    struct txpdu *pdu);
+void task_free(struct task *t);
+bool task_is_orphan(const struct task *t);
+void task_enqueue(struct task *t, struct task_queue *q);
+void task_unqueue(struct task *t);
+void task_disown(struct task *t);
+void task_orphan(struct task *t);
+void task_end_later(struct task *t);
+void task_end_due(void *arg);
+void task_outcome(struct task *t, enum msg_outcome_code outcome,
+    uint16_t reason, uint8_t tmf_response, const char *text);
+struct quota_amount task_take_charge(struct task *t);
+void task_set_deadline(struct task *t, uint32_t ms);
+void task_watch_progress(struct task *t);
+void task_timers_due(void *arg);
+int task_timer_cmp(const struct task *a, const struct task *b);
+RB_PROTOTYPE(task_timers, task, timer_link, task_timer_cmp)
+
+/* r2t.c */
+struct r2t *r2t_add(struct task *t, uint32_t ttt, uint32_t offset,
+    uint32_t len);
+struct r2t *r2t_wanted(struct task *t);
+void r2t_queued(struct task *t, struct r2t *r, uint32_t len);
+void r2t_sent(struct task *t, uint32_t len);
+void r2t_drop_all(struct task *t);
+int r2t_answer_all(struct task *t);
+
+/* abort.c */
+void abort_task(struct task *t, enum task_end why);
+void abort_orphan(struct task *t);
+void abort_overdue(struct task *t);
+void abort_response(struct task *abort, uint8_t response);
+bool abort_request(struct task *tmf);
+void abort_tmf_response(struct task *tmf, uint8_t response);
+void abort_retire(struct task *t);
+
+/* gap.c */
+int gap_rejected(struct session *s, uint32_t cmdsn);
+void gap_answered(struct session *s);
+bool gap_open(const struct session *s);
+
+/* guard.c */
+bool guard_request(const struct session *s, const struct txpdu *pdu,
+    struct refusal *why);
+bool guard_data_out(const struct session *s, struct task *t,
+    const struct txpdu *pdu, struct refusal *why);
+bool guard_text_more(const struct session *s, const struct task *t,
+    const struct txpdu *pdu, struct refusal *why);
+bool guard_no(struct refusal *why, uint16_t reason, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+uint32_t guard_burst(const struct session *s, const uint8_t *bhs);
+
+/* session_tx.c */
+struct txpdu *session_tx_next(void *arg);
+void session_tx_restamp(void *arg, struct txpdu *pdu);
+void session_tx_on_wire(void *arg, struct txpdu *pdu);
+void session_tx_on_sent(void *arg, struct txpdu *pdu);
+void session_tx_kick(struct session *s);
+void session_tx_request(struct task *t);
+void session_tx_data(struct task *t, struct txpdu *pdu);
+void session_tx_charge(struct txpdu *pdu, struct quota *q, uint64_t bytes);
+int session_tx_answer(struct session *s, const uint8_t *bhs);
+void session_tx_withdraw(struct task *t);
+void session_tx_drop_data(struct task *t);
+void session_tx_detach(struct attachment *a);
+struct task *session_tx_daemon(struct session *s, enum task_kind kind,
+    const uint8_t *bhs, struct task_queue *q);
+void session_tx_clear(struct session *s);
+
+/* session_rx.c */
+void session_rx_pdu(void *arg, struct rxpdu *pdu);
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a PDU of the target means, and who gets it.  First the numbers, then
+ * the tag, then the opcode.  A target that breaks the protocol loses its own
+ * session and nothing else.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/session_internal.h"
+#include "proto/iscsi.h"
+
+#define SENSE_KEY_UNIT_ATTENTION 0x6
+#define STATUS_CHECK_CONDITION 0x02
+
+/* --- to the client --- */
+
+/*
+ * Hand a PDU to the task's client with its own tag.  With `final` the task's
+ * charge goes along and the task leaves its client.
+ */
+static void
+deliver(struct task *t, struct rxpdu *pdu, bool final)
+{
+	struct attachment *a = t->owner;
+	struct session_delivery d = {
+		.cookie = t->cookie,
+		.bhs = pdu->bhs, .ahs = pdu->ahs, .ahs_len = pdu->ahs_len,
+		.data = pdu->data,
+	};
+
+	if (a == NULL)
+		return;
+	if (iscsi_opcode(pdu->bhs) != ISCSI_OP_REJECT)
+		put_be32(pdu->bhs + ISCSI_OFF_ITT, t->client_itt);
+	if (final) {
+		d.charge = task_take_charge(t);
+		t->session->stats.outcomes[0]++;
+		task_orphan(t);
+	}
+	a->ops->on_pdu(a->arg, &d);
+}
+
+/* --- SCSI tasks --- */
+
+/*
+ * Room for what a task may receive was charged when it was accepted; a target
+ * that sends more is broken.
+ */
+static bool
+within_charge(struct task *t, const struct rxpdu *pdu)
+{
+	uint32_t room = TASK_SENSE_MAX;
+
+	t->rx_pdus++;
+	if (iscsi_opcode(pdu->bhs) != ISCSI_OP_SCSI_RSP) {
+		t->rx_bytes += pdu->data->len;
+		room = 0;
+	}
+	if (t->rx_bytes <= t->edtl && t->rx_pdus <= 16 + t->edtl / 512 &&
+	    (room == 0 || pdu->data->len <= room))
+		return true;
+	session_fail(t->session, "the target sent %" PRIu64 " bytes in %"
+	    PRIu32 " PDUs for a task of %" PRIu32 " bytes",
+	    t->rx_bytes + pdu->data->len, t->rx_pdus, t->edtl);
+	return false;
+}
+
+/* A unit attention is given once per nexus: tell those who did not see it. */
+static void
+watch_sense(struct task *t, const struct rxpdu *pdu)
+{
+	uint8_t sense[2 + 18];
+	struct msg_event e = {
+		.kind = MSG_EVENT_UNIT_ATTENTION, .count = 1, .lun = t->lun,
+	};
+	bool descriptor;
+
+	if (pdu->bhs[ISCSI_OFF_RESPONSE] != 0 ||
+	    pdu->bhs[ISCSI_OFF_STATUS] != STATUS_CHECK_CONDITION)
+		return;
+	memset(sense, 0, sizeof(sense));
+	slices_copy(pdu->data, sense, sizeof(sense));
+	descriptor = (sense[2] & 0x7e) == 0x72;
+	if ((sense[descriptor ? 3 : 4] & 0xf) != SENSE_KEY_UNIT_ATTENTION)
+		return;
+	e.code = get_be16(sense + (descriptor ? 4 : 14));
+	snprintf(e.text, sizeof(e.text), "unit attention 0x%02x/0x%02x",
+	    e.code >> 8, e.code & 0xff);
+	session_event(t->session, &e, t->owner);
+}
+
+static void
+on_r2t(struct task *t, struct rxpdu *pdu)
+{
+	struct session *s = t->session;
+	uint32_t offset = get_be32(pdu->bhs + ISCSI_OFF_BUFFER_OFFSET);
+	uint32_t len = get_be32(pdu->bhs + ISCSI_OFF_DESIRED_LEN);
+
+	if (len == 0 || len > s->params.max_burst ||
+	    (uint64_t)offset + len > t->edtl ||
+	    iscsi_ttt(pdu->bhs) == ISCSI_TAG_NONE ||
+	    iscsi_lun(pdu->bhs) != t->lun ||
+	    t->nr2ts > s->params.max_r2t) {
+		session_fail(s, "the target sent an R2T for %" PRIu32
+		    " bytes at %" PRIu32 " that it may not send", len, offset);
+		return;
+	}
+	if (r2t_add(t, iscsi_ttt(pdu->bhs), offset, len) == NULL) {
+		session_fail(s, "no memory for an R2T");
+		return;
+	}
+	if (t->owner == NULL || t->end == TASK_END_R2T) {
+		if (r2t_answer_all(t) != 0)
+			session_fail(s, "too many R2Ts of a dead client");
+		return;
+	}
+	task_watch_progress(t);
+	deliver(t, pdu, false);
+}
+
+static void
+on_text(struct task *t, struct rxpdu *pdu)
+{
+	bool final = iscsi_is_final(pdu->bhs);
+
+	t->text_more = !final && iscsi_ttt(pdu->bhs) != ISCSI_TAG_NONE;
+	t->text_ttt = iscsi_ttt(pdu->bhs);
+	t->rx_bytes += pdu->data->len;
+	if (t->rx_bytes > TASK_CHARGE_TEXT || (!final && !t->text_more)) {
+		session_fail(t->session, "the target sent a Text Response "
+		    "that leads nowhere, or more than %d bytes of text",
+		    TASK_CHARGE_TEXT);
+		return;
+	}
+	deliver(t, pdu, final);
+	if (final)
+		abort_retire(t);
+	else
+		task_watch_progress(t);
+}
+
+static void
+on_client_task(struct task *t, struct rxpdu *pdu)
+{
+	struct session *s = t->session;
+	uint8_t opcode = iscsi_opcode(pdu->bhs);
+	bool final = iscsi_is_final(pdu->bhs);
+
+	if ((iscsi_opcode_traits(opcode) & ISCSI_T_NODATA) != 0) {
+		s->stats.ignored_data += pdu->data->len;
+		slices_clear(s->worker->pool, pdu->data);
+		iscsi_set_dsl(pdu->bhs, 0);
+	}
+	if (opcode == ISCSI_OP_TEXT_RSP) {
+		on_text(t, pdu);
+		return;
+	}
+	if (!within_charge(t, pdu))
+		return;
+	if (opcode == ISCSI_OP_R2T) {
+		on_r2t(t, pdu);
+		return;
+	}
+	if (opcode == ISCSI_OP_TMF_RSP)
+		abort_tmf_response(t, pdu->bhs[ISCSI_OFF_RESPONSE]);
+	if (opcode == ISCSI_OP_SCSI_RSP)
+		watch_sense(t, pdu);
+	deliver(t, pdu, final);
+	if (final)
+		abort_retire(t);
+}
+
+/* --- the daemon's own tasks --- */
+
+static void
+on_daemon_task(struct task *t, struct rxpdu *pdu)
+{
+	struct session *s = t->session;
+
+	switch (t->kind) {
+	case TASK_ABORT:
+		abort_response(t, pdu->bhs[ISCSI_OFF_RESPONSE]);
+		break;
+	case TASK_LOGOUT:
+		task_free(t);
+		session_logged_out(s);
+		break;
+	default:
+		task_free(t);
+		if (s->gap.probing)
+			gap_answered(s);
+		break;
+	}
+}
+
+/* --- PDUs with the reserved tag --- */
+
+static void
+on_ping(struct session *s, const struct rxpdu *pdu)
+{
+	uint8_t bhs[ISCSI_BHS_LEN] = {
+		[ISCSI_OFF_OPCODE] = ISCSI_OP_NOP_OUT | ISCSI_IMMEDIATE,
+		[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL,
+	};
+
+	if (iscsi_ttt(pdu->bhs) == ISCSI_TAG_NONE)
+		return;
+	memcpy(bhs + ISCSI_OFF_LUN, pdu->bhs + ISCSI_OFF_LUN, 8);
+	put_be32(bhs + ISCSI_OFF_ITT, ISCSI_TAG_NONE);
+	put_be32(bhs + ISCSI_OFF_TTT, iscsi_ttt(pdu->bhs));
+	if (session_tx_answer(s, bhs) != 0)
+		session_fail(s, "the target pings faster than it takes the "
+		    "answers");
+	else
+		s->stats.pings_answered++;
+}
+
+static void
+on_async(struct session *s, const struct rxpdu *pdu)
+{
+	uint8_t code = pdu->bhs[ISCSI_OFF_ASYNC_EVENT];
+	struct msg_event e = {
+		.kind = MSG_EVENT_ASYNC, .count = 1,
+		.lun = iscsi_lun(pdu->bhs), .code = code,
+	};
+
+	snprintf(e.text, sizeof(e.text), "async message %u of the target",
+	    code);
+	log_info(s->log, "session %s: %s", s->config->name, e.text);
+	session_event(s, &e, NULL);
+	if (code >= 1 && code <= 3)
+		session_fail(s, "the target asked to end the connection "
+		    "(async message %u)", code);
+}
+
+/* True if a Reject of this embedded PDU is the last word on its task. */
+static bool
+reject_ends(const struct task *t, const uint8_t *rejected)
+{
+	return iscsi_opcode(rejected) == t->opcode;
+}
+
+/* Put the client's tags and numbers back into the embedded header. */
+static void
+unmap_rejected(struct task *t, uint8_t *rejected)
+{
+	struct session *s = t->session;
+	struct router_slot *slot = NULL;
+	uint32_t ref = ISCSI_TAG_NONE;
+
+	put_be32(rejected + ISCSI_OFF_ITT, t->client_itt);
+	if (!reject_ends(t, rejected)) {
+		put_be32(rejected + ISCSI_OFF_EXPSTATSN, 0);
+		return;
+	}
+	put_be32(rejected + ISCSI_OFF_CMDSN, t->client_sns[0]);
+	put_be32(rejected + ISCSI_OFF_EXPSTATSN, t->client_sns[1]);
+	if (t->opcode != ISCSI_OP_TMF_REQ || t->ref_itt == ISCSI_TAG_NONE)
+		return;
+	if (router_find(s->router, t->ref_itt, &slot) == ROUTER_LIVE)
+		ref = ((struct task *)(void *)slot)->client_itt;
+	put_be32(rejected + ISCSI_OFF_RTT, ref);
+}
+
+/* Give the client a copy of the Reject in its own terms. */
+static void
+deliver_reject(struct task *t, struct rxpdu *pdu, uint8_t *rejected, bool ends)
+{
+	struct session *s = t->session;
+	struct slices data;
+	struct rxpdu copy = *pdu;
+
+	unmap_rejected(t, rejected);
+	slices_init(&data);
+	if (slices_add_copy(s->worker->pool, &data, rejected,
+	    ISCSI_BHS_LEN) != 0) {
+		session_fail(s, "no memory for a Reject");
+		return;
+	}
+	copy.data = &data;
+	iscsi_set_dsl(copy.bhs, ISCSI_BHS_LEN);
+	deliver(t, &copy, ends);
+	slices_clear(s->worker->pool, &data);
+}
+
+/* A rejected request of the daemon's own is as good as answered. */
+static void
+reject_daemon_task(struct task *t)
+{
+	struct session *s = t->session;
+
+	if (t->kind == TASK_ABORT)
+		abort_response(t, 0xff);
+	else if (t->kind == TASK_LOGOUT)
+		session_fail(s, "the target rejected the Logout Request");
+	else
+		session_fail(s, "the target rejected a NOP-Out");
+}
+
+/*
+ * RFC 7143 section 11.17: the header of the rejected PDU is in the data
+ * segment, with the wire's tag.
+ */
+static void
+on_reject(struct session *s, struct rxpdu *pdu)
+{
+	uint8_t rejected[ISCSI_BHS_LEN], reason;
+	struct router_slot *slot = NULL;
+	struct task *t;
+	bool ends;
+
+	reason = pdu->bhs[ISCSI_OFF_RESPONSE];
+	s->stats.rejects++;
+	if (slices_copy(pdu->data, rejected, sizeof(rejected)) <
+	    sizeof(rejected) || router_find(s->router, iscsi_itt(rejected),
+	    &slot) != ROUTER_LIVE) {
+		log_warn(s->log, "session %s: Reject (%s) of a PDU that is "
+		    "not ours", s->config->name,
+		    iscsi_reject_reason_name(reason));
+		return;
+	}
+	t = (struct task *)(void *)slot;
+	ends = reject_ends(t, rejected);
+	log_info(s->log, "session %s: the target rejected a %s: %s",
+	    s->config->name, iscsi_opcode_name(iscsi_opcode(rejected)),
+	    iscsi_reject_reason_name(reason));
+	if (ends && !t->immediate && gap_rejected(s, t->cmdsn) != 0) {
+		session_fail(s, "the target rejects everything");
+		return;
+	}
+	if (t->kind != TASK_CLIENT) {
+		if (ends)
+			reject_daemon_task(t);
+		return;
+	}
+	deliver_reject(t, pdu, rejected, ends);
+	if (ends)
+		abort_retire(t);
+}
+
+static void
+on_reserved_tag(struct session *s, struct rxpdu *pdu)
+{
+	uint8_t opcode = iscsi_opcode(pdu->bhs);
+
+	switch (opcode) {
+	case ISCSI_OP_NOP_IN:
+		on_ping(s, pdu);
+		break;
+	case ISCSI_OP_ASYNC:
+		on_async(s, pdu);
+		break;
+	case ISCSI_OP_REJECT:
+		on_reject(s, pdu);
+		break;
+	default:
+		session_fail(s, "the target sent a %s with the reserved tag",
+		    iscsi_opcode_name(opcode));
+		break;
+	}
+}
+
+/* --- dispatch --- */
+
+static void
+on_task_pdu(struct session *s, struct rxpdu *pdu)
+{
+	uint8_t opcode = iscsi_opcode(pdu->bhs);
+	uint32_t itt = iscsi_itt(pdu->bhs);
+	struct router_slot *slot = NULL;
+	struct task *t;
+
+	switch (router_find(s->router, itt, &slot)) {
+	case ROUTER_STALE:
+		s->stats.stale_pdus++;
+		return;
+	case ROUTER_NEVER:
+		session_fail(s, "the target sent a %s with tag 0x%08" PRIx32
+		    " that was never used", iscsi_opcode_name(opcode), itt);
+		return;
+	case ROUTER_LIVE:
+		break;
+	}
+	t = (struct task *)(void *)slot;
+	if (t->answered) {
+		s->stats.stale_pdus++;
+		return;
+	}
+	if (iscsi_opcode_traits(opcode) == 0 && t->kind == TASK_CLIENT &&
+	    t->state == TASK_SENT) {
+		if (within_charge(t, pdu))
+			deliver(t, pdu, false);
+		return;
+	}
+	if (t->state != TASK_SENT || !iscsi_response_fits(t->opcode, opcode)) {
+		session_fail(s, "the target answered a %s with a %s",
+		    iscsi_opcode_name(t->opcode), iscsi_opcode_name(opcode));
+		return;
+	}
+	if (t->kind == TASK_CLIENT)
+		on_client_task(t, pdu);
+	else
+		on_daemon_task(t, pdu);
+}
+
+/* True for an opcode that RFC 7143 leaves to vendors. */
+static bool
+is_vendor(uint8_t opcode)
+{
+	return opcode >= 0x3c && opcode <= 0x3e;
+}
+
+/* The pump's `on_pdu`. */
+void
+session_rx_pdu(void *arg, struct rxpdu *pdu)
+{
+	struct session *s = arg;
+	uint8_t opcode = iscsi_opcode(pdu->bhs);
+
+	if (s->phase == SESSION_LOGGING_IN) {
+		session_login_pdu(s, pdu);
+		return;
+	}
+	if (s->phase != SESSION_UP && s->phase != SESSION_LOGGING_OUT)
+		return;
+	if (is_vendor(opcode) && iscsi_itt(pdu->bhs) == ISCSI_TAG_NONE) {
+		s->stats.stale_pdus++;
+		return;
+	}
+	if (sn_consume(&s->sn, pdu->bhs) != SN_OK) {
+		session_fail(s, "StatSN of a %s is %" PRIu32 ", expected %"
+		    PRIu32 ": a PDU was lost", iscsi_opcode_name(opcode),
+		    get_be32(pdu->bhs + ISCSI_OFF_STATSN), s->sn.expstatsn);
+		return;
+	}
+	if (sn_ack_due(&s->sn) && !loop_timer_armed(s->ack_timer))
+		loop_timer_set(s->ack_timer, SESSION_ACK_DELAY_MS);
+	if (iscsi_itt(pdu->bhs) == ISCSI_TAG_NONE)
+		on_reserved_tag(s, pdu);
+	else
+		on_task_pdu(s, pdu);
+	/* The window may have opened. */
+	if (s->pump != NULL)
+		pump_kick(s->pump);
+}

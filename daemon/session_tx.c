@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a session sends next.  The write pump asks; numbers are stamped as the
+ * PDU is handed over, never before (RFC 7143 section 4.2.2.1), so that no
+ * cancelled request can leave a hole.  The order: answers to the target,
+ * clients' task management, other immediates, the daemon's ABORT TASKs, data
+ * that the target asked for, then requests while the window is open.  Clients
+ * share the last two by deficit round robin.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/session_internal.h"
+#include "proto/iscsi.h"
+
+#define QUANTUM (64 * 1024)
+
+void
+session_tx_kick(struct session *s)
+{
+	if (s->pump != NULL)
+		pump_kick(s->pump);
+}
+
+/* --- charges of outbound bytes --- */
+
+static void
+give_back(struct txpdu *pdu, void *arg)
+{
+	struct quota *q = arg;
+
+	quota_give(q, &(struct quota_amount){ .out = pdu->charge });
+	quota_unref(q);
+}
+
+/* `bytes` are charged to `q`; they go back when the PDU has left. */
+void
+session_tx_charge(struct txpdu *pdu, struct quota *q, uint64_t bytes)
+{
+	pdu->charge = bytes;
+	pdu->release = give_back;
+	pdu->release_arg = quota_ref(q);
+}
+
+static void
+resume_paused(struct session *s)
+{
+	struct attachment *a, *next;
+
+	TAILQ_FOREACH_SAFE(a, &s->attachments, link, next) {
+		if (!a->paused || quota_out_exceeded(a->quota))
+			continue;
+		a->paused = false;
+		s->npaused--;
+		a->ops->on_room(a->arg);
+	}
+}
+
+/* --- queues --- */
+
+static void
+activate_cmd(struct attachment *a)
+{
+	if (a->cmd_active)
+		return;
+	a->cmd_active = true;
+	a->cmd_deficit = QUANTUM;
+	TAILQ_INSERT_TAIL(&a->session->cmd_active, a, cmd_link);
+}
+
+static void
+deactivate_cmd(struct attachment *a)
+{
+	if (!a->cmd_active)
+		return;
+	a->cmd_active = false;
+	TAILQ_REMOVE(&a->session->cmd_active, a, cmd_link);
+}
+
+static void
+deactivate_data(struct attachment *a)
+{
+	if (!a->data_active)
+		return;
+	a->data_active = false;
+	TAILQ_REMOVE(&a->session->data_active, a, data_link);
+}
+
+/* Queue a client's request where it waits for its turn. */
+void
+session_tx_request(struct task *t)
+{
+	struct session *s = t->session;
+
+	if (t->opcode == ISCSI_OP_TEXT_REQ) {
+		task_enqueue(t, &s->textq);
+	} else if (t->opcode == ISCSI_OP_TMF_REQ) {
+		task_enqueue(t, &s->tmfq);
+	} else if (t->immediate) {
+		task_enqueue(t, &s->nopq);
+	} else {
+		task_enqueue(t, &t->owner->cmdq);
+		activate_cmd(t->owner);
+	}
+	session_tx_kick(s);
+}
+
+/* Queue Data-Out of a task whose request went out. */
+void
+session_tx_data(struct task *t, struct txpdu *pdu)
+{
+	struct attachment *a = t->owner;
+
+	pdu->task = t;
+	t->data_queued++;
+	put_be32(pdu->bhs + ISCSI_OFF_ITT, t->slot.itt);
+	STAILQ_INSERT_TAIL(&a->dataq, pdu, link);
+	if (!a->data_active) {
+		a->data_active = true;
+		a->data_deficit = QUANTUM;
+		TAILQ_INSERT_TAIL(&a->session->data_active, a, data_link);
+	}
+	session_tx_kick(t->session);
+}
+
+/* Drop all data of a task that no pump has yet. */
+void
+session_tx_drop_data(struct task *t)
+{
+	struct worker *w = t->session->worker;
+	struct txpdu *pdu, *next;
+
+	while ((pdu = STAILQ_FIRST(&t->unsolicited)) != NULL) {
+		STAILQ_REMOVE_HEAD(&t->unsolicited, link);
+		txpdu_free(w, pdu);
+	}
+	if (t->data_queued == 0)
+		return;
+	STAILQ_FOREACH_SAFE(pdu, &t->owner->dataq, link, next) {
+		if (pdu->task != t)
+			continue;
+		STAILQ_REMOVE(&t->owner->dataq, pdu, txpdu, link);
+		txpdu_free(w, pdu);
+	}
+	t->data_queued = 0;
+	if (STAILQ_EMPTY(&t->owner->dataq))
+		deactivate_data(t->owner);
+}
+
+/* The attachment ends and has no task any more. */
+void
+session_tx_detach(struct attachment *a)
+{
+	deactivate_cmd(a);
+	deactivate_data(a);
+	if (a->paused)
+		a->session->npaused--;
+	a->paused = false;
+}
+
+/*
+ * Queue an answer to the target that needs neither CmdSN nor window.
+ * Returns 0, -EOVERFLOW when the target lets too many pile up, or -ENOMEM.
+ */
+int
+session_tx_answer(struct session *s, const uint8_t *bhs)
+{
+	struct txpdu *pdu;
+
+	if (s->nanswers >= SESSION_ANSWERS_MAX)
+		return -EOVERFLOW;
+	pdu = txpdu_new(s->worker);
+	if (pdu == NULL)
+		return -ENOMEM;
+	memcpy(pdu->bhs, bhs, ISCSI_BHS_LEN);
+	STAILQ_INSERT_TAIL(&s->answers, pdu, link);
+	s->nanswers++;
+	session_tx_kick(s);
+	return 0;
+}
+
+/*
+ * Queue a request of the daemon's own in `q`.  NULL on lack of memory, and
+ * then the session is failed: it can not keep its promises.
+ */
+struct task *
+session_tx_daemon(struct session *s, enum task_kind kind, const uint8_t *bhs,
+    struct task_queue *q)
+{
+	struct txpdu *pdu = txpdu_new(s->worker);
+	struct task *t = NULL;
+
+	if (pdu != NULL) {
+		memcpy(pdu->bhs, bhs, ISCSI_BHS_LEN);
+		t = task_new(s, kind, pdu);
+	}
+	if (t == NULL) {
+		txpdu_free(s->worker, pdu);
+		session_fail(s, "no memory for a request of the daemon");
+		return NULL;
+	}
+	task_enqueue(t, q);
+	session_tx_kick(s);
+	return t;
+}
+
+/* --- handing over to the pump --- */
+
+static void
+stamp_tmf(struct task *t, uint8_t *bhs)
+{
+	bool one = t->function == ISCSI_TMF_ABORT_TASK;
+	uint32_t ref = t->ref_immediate ? t->cmdsn : t->ref_cmdsn;
+
+	put_be32(bhs + ISCSI_OFF_RTT, one ? t->ref_itt : ISCSI_TAG_NONE);
+	put_be32(bhs + ISCSI_OFF_REFCMDSN, one ? ref : 0);
+	put_be32(bhs + ISCSI_OFF_EXPDATASN, 0);
+}
+
+/* The request goes to the pump; its unsolicited data may follow it. */
+static struct txpdu *
+commit(struct task *t)
+{
+	struct session *s = t->session;
+	struct txpdu *pdu = t->pdu, *data;
+
+	task_unqueue(t);
+	t->pdu = NULL;
+	put_be32(pdu->bhs + ISCSI_OFF_ITT, t->slot.itt);
+	sn_stamp(&s->sn, pdu->bhs);
+	t->cmdsn = get_be32(pdu->bhs + ISCSI_OFF_CMDSN);
+	if (t->opcode == ISCSI_OP_TMF_REQ)
+		stamp_tmf(t, pdu->bhs);
+	/* A Text continuation belongs to a task that is on the wire. */
+	pdu->task = t->state == TASK_SENT ? NULL : t;
+	if (t->state == TASK_QUEUED)
+		t->state = TASK_STAMPED;
+	while ((data = STAILQ_FIRST(&t->unsolicited)) != NULL) {
+		STAILQ_REMOVE_HEAD(&t->unsolicited, link);
+		session_tx_data(t, data);
+	}
+	return pdu;
+}
+
+/* A plug takes the CmdSN of the request that was rejected (gap.c). */
+static struct txpdu *
+commit_plug(struct task *t)
+{
+	struct session *s = t->session;
+	struct txpdu *pdu = t->pdu;
+
+	task_unqueue(t);
+	t->pdu = NULL;
+	put_be32(pdu->bhs + ISCSI_OFF_ITT, t->slot.itt);
+	put_be32(pdu->bhs + ISCSI_OFF_CMDSN, t->cmdsn);
+	sn_restamp(&s->sn, pdu->bhs);
+	pdu->task = t;
+	t->state = TASK_STAMPED;
+	return pdu;
+}
+
+static struct txpdu *
+next_answer(struct session *s)
+{
+	struct txpdu *pdu = STAILQ_FIRST(&s->answers);
+
+	if (pdu == NULL)
+		return NULL;
+	STAILQ_REMOVE_HEAD(&s->answers, link);
+	s->nanswers--;
+	sn_stamp(&s->sn, pdu->bhs);
+	return pdu;
+}
+
+/*
+ * A target need take only one immediate task management request and one other
+ * immediate at a time (section 4.2.2.1).
+ */
+static struct txpdu *
+next_immediate(struct session *s)
+{
+	struct task *t;
+
+	if (s->tmf == NULL && (t = TAILQ_FIRST(&s->tmfq)) != NULL) {
+		s->tmf = t;
+		return commit(t);
+	}
+	if (s->nop == NULL && (t = TAILQ_FIRST(&s->nopq)) != NULL) {
+		if (t->kind == TASK_PLUG)
+			return commit_plug(t);
+		s->nop = t;
+		return commit(t);
+	}
+	if (s->tmf == NULL && (t = TAILQ_FIRST(&s->abortq)) != NULL) {
+		s->tmf = t;
+		s->stats.aborts_sent++;
+		return commit(t);
+	}
+	return NULL;
+}
+
+static struct txpdu *
+next_data(struct session *s)
+{
+	struct attachment *a;
+	struct txpdu *pdu;
+
+	while ((a = TAILQ_FIRST(&s->data_active)) != NULL &&
+	    a->data_deficit <= 0) {
+		a->data_deficit += QUANTUM;
+		TAILQ_REMOVE(&s->data_active, a, data_link);
+		TAILQ_INSERT_TAIL(&s->data_active, a, data_link);
+	}
+	if (a == NULL)
+		return NULL;
+	pdu = STAILQ_FIRST(&a->dataq);
+	STAILQ_REMOVE_HEAD(&a->dataq, link);
+	a->data_deficit -= ISCSI_BHS_LEN + pdu->data.len;
+	if (STAILQ_EMPTY(&a->dataq))
+		deactivate_data(a);
+	pdu->task->data_queued--;
+	r2t_sent(pdu->task, pdu->data.len);
+	pdu->task = NULL;
+	sn_stamp(&s->sn, pdu->bhs);
+	return pdu;
+}
+
+static struct txpdu *
+next_text(struct session *s)
+{
+	struct task *t = TAILQ_FIRST(&s->textq);
+
+	if (t == NULL)
+		return NULL;
+	/* One Text exchange at a time (section 6.2). */
+	if (s->text != NULL && s->text != t)
+		return NULL;
+	s->text = t;
+	return commit(t);
+}
+
+/* The cost of a request: its bytes out and the bytes it asks for. */
+static int64_t
+cost(const struct task *t)
+{
+	return ISCSI_BHS_LEN + (int64_t)t->pdu->data.len + t->edtl;
+}
+
+static struct txpdu *
+next_command(struct session *s)
+{
+	struct attachment *a;
+	struct task *t;
+
+	while ((a = TAILQ_FIRST(&s->cmd_active)) != NULL) {
+		t = TAILQ_FIRST(&a->cmdq);
+		if (t == NULL) {
+			deactivate_cmd(a);
+			continue;
+		}
+		if (TAILQ_NEXT(a, cmd_link) == NULL)
+			a->cmd_deficit = QUANTUM;
+		if (a->cmd_deficit > 0)
+			break;
+		a->cmd_deficit += QUANTUM;
+		TAILQ_REMOVE(&s->cmd_active, a, cmd_link);
+		TAILQ_INSERT_TAIL(&s->cmd_active, a, cmd_link);
+	}
+	if (a == NULL)
+		return NULL;
+	a->cmd_deficit -= cost(t);
+	return commit(t);
+}
+
+/*
+ * While a function that ends many tasks is outstanding, no request may slip
+ * in that the target might end or not: nobody could tell its fate.
+ */
+static bool
+requests_held(const struct session *s)
+{
+	const struct task *tmf = s->tmf;
+
+	return gap_open(s) || (tmf != NULL && tmf->kind == TASK_CLIENT &&
+	    tmf->function != ISCSI_TMF_ABORT_TASK &&
+	    tmf->function != ISCSI_TMF_CLEAR_ACA);
+}
+
+/* The pump's `next`. */
+struct txpdu *
+session_tx_next(void *arg)
+{
+	struct session *s = arg;
+	struct txpdu *pdu;
+
+	if (s->phase == SESSION_LOGGING_IN) {
+		pdu = s->login_pdu;
+		s->login_pdu = NULL;
+		return pdu;
+	}
+	if (s->phase != SESSION_UP && s->phase != SESSION_LOGGING_OUT)
+		return NULL;
+	if ((pdu = next_answer(s)) != NULL ||
+	    (pdu = next_immediate(s)) != NULL ||
+	    (pdu = next_data(s)) != NULL)
+		return pdu;
+	if (requests_held(s) || !sn_window_open(&s->sn))
+		return NULL;
+	pdu = next_text(s);
+	return pdu != NULL ? pdu : next_command(s);
+}
+
+/* The pump's `restamp`: the kernel took nothing of this PDU yet. */
+void
+session_tx_restamp(void *arg, struct txpdu *pdu)
+{
+	struct session *s = arg;
+
+	if (s->phase != SESSION_LOGGING_IN)
+		sn_restamp(&s->sn, pdu->bhs);
+}
+
+/* The pump's `on_wire`. */
+void
+session_tx_on_wire(void *arg, struct txpdu *pdu)
+{
+	struct session *s = arg;
+	struct task *t = pdu->task;
+
+	if (t == NULL)
+		return;
+	pdu->task = NULL;
+	t->state = TASK_SENT;
+	if (t->kind != TASK_CLIENT && t->kind != TASK_LOGOUT)
+		task_set_deadline(t, s->worker->config->limits.abort_timeout);
+}
+
+/* The pump's `on_sent`. */
+void
+session_tx_on_sent(void *arg, struct txpdu *pdu)
+{
+	struct session *s = arg;
+
+	if (pdu->release != NULL)
+		pdu->release(pdu, pdu->release_arg);
+	pdu->release = NULL;
+	if (s->npaused > 0)
+		resume_paused(s);
+}
+
+/* --- withdrawing --- */
+
+/* PDUs of one task that the pump has and the kernel has not. */
+struct withdrawal {
+	uint32_t	 itt;		/* on the wire */
+	struct txpdu	*request;
+	struct txpdu	*data;		/* one of its Data-Outs */
+};
+
+static void
+find_unsent(struct txpdu *pdu, void *arg)
+{
+	struct withdrawal *w = arg;
+
+	if (iscsi_itt(pdu->bhs) != w->itt)
+		return;
+	if (iscsi_opcode(pdu->bhs) == ISCSI_OP_DATA_OUT)
+		w->data = pdu;
+	else
+		w->request = pdu;
+}
+
+/* Make the PDU a NOP-Out that asks for nothing but carries its CmdSN. */
+static void
+make_plug(struct session *s, struct txpdu *pdu)
+{
+	uint32_t cmdsn = get_be32(pdu->bhs + ISCSI_OFF_CMDSN);
+	struct task *plug;
+
+	slices_clear(s->worker->pool, &pdu->data);
+	slab_unref(pdu->ahs.slab);
+	pdu->ahs = (struct slice){ 0 };
+	memset(pdu->bhs, 0, sizeof(pdu->bhs));
+	pdu->bhs[ISCSI_OFF_OPCODE] = ISCSI_OP_NOP_OUT;
+	pdu->bhs[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL;
+	put_be32(pdu->bhs + ISCSI_OFF_TTT, ISCSI_TAG_NONE);
+	put_be32(pdu->bhs + ISCSI_OFF_CMDSN, cmdsn);
+	plug = task_new(s, TASK_PLUG, pdu);
+	if (plug == NULL) {
+		session_fail(s, "no task tag for a NOP-Out");
+		return;
+	}
+	s->stats.plugs++;
+	plug->pdu = NULL;
+	plug->state = TASK_STAMPED;
+	plug->cmdsn = cmdsn;
+	put_be32(pdu->bhs + ISCSI_OFF_ITT, plug->slot.itt);
+	sn_restamp(&s->sn, pdu->bhs);
+	pdu->task = plug;
+}
+
+/*
+ * Take back a request that was stamped and of which the kernel has no byte.
+ * A CmdSN that was consumed must still be used, so a NOP-Out takes the
+ * request's place; it must be a ping with a tag of its own, because only an
+ * immediate NOP-Out may do without (section 11.18.2).
+ */
+void
+session_tx_withdraw(struct task *t)
+{
+	struct session *s = t->session;
+	struct withdrawal w = { .itt = t->slot.itt };
+
+	t->state = TASK_QUEUED;
+	if (s->tmf == t)
+		s->tmf = NULL;
+	if (s->nop == t)
+		s->nop = NULL;
+	if (s->text == t)
+		s->text = NULL;
+	if (s->pump == NULL)
+		return;
+	do {
+		w.data = NULL;
+		pump_foreach_unsent(s->pump, find_unsent, &w);
+		if (w.data != NULL)
+			pump_drop_unsent(s->pump, w.data);
+	} while (w.data != NULL);
+	if (w.request == NULL)
+		return;
+	if (t->immediate)
+		pump_drop_unsent(s->pump, w.request);
+	else
+		make_plug(s, w.request);
+}
+
+/* The connection is gone: forget what no task owns. */
+void
+session_tx_clear(struct session *s)
+{
+	struct txpdu *pdu;
+
+	while ((pdu = STAILQ_FIRST(&s->answers)) != NULL) {
+		STAILQ_REMOVE_HEAD(&s->answers, link);
+		txpdu_free(s->worker, pdu);
+	}
+	s->nanswers = 0;
+	txpdu_free(s->worker, s->login_pdu);
+	s->login_pdu = NULL;
+	if (s->npaused > 0)
+		resume_paused(s);
+}
