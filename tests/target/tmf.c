@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Task management (RFC 7143 sections 4.2.3, 11.5 and 11.6).
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "tests/target/alloc.h"
+#include "tests/target/conn.h"
+
+enum tmf_response {
+	TMF_COMPLETE = 0,
+	TMF_NO_TASK = 1,
+	TMF_NO_LUN = 2,
+	TMF_UNSUPPORTED = 5
+};
+
+static void
+tmf_respond(struct conn *c, uint32_t itt, enum tmf_response response)
+{
+	struct out *o = out_new(c, ISCSI_OP_TMF_RSP);
+
+	o->bhs[ISCSI_OFF_RESPONSE] = (uint8_t)response;
+	put_be32(o->bhs + ISCSI_OFF_ITT, itt);
+	out_queue(c, o, SN_CONSUME);
+}
+
+void
+tmf_wait_done(struct conn *c, struct tmf_wait *wait)
+{
+	if (--wait->tasks > 0)
+		return;
+	TAILQ_REMOVE(&c->tmf_waits, wait, link);
+	tmf_respond(c, wait->itt, TMF_COMPLETE);
+	free(wait);
+}
+
+/* RefCmdSN is the task's, or the request's own if the task was immediate. */
+static int
+abort_task(struct conn *c)
+{
+	const uint8_t *bhs = c->rx.bhs;
+	uint32_t ref = get_be32(bhs + ISCSI_OFF_REFCMDSN);
+	struct task *k = task_find(c, get_be32(bhs + ISCSI_OFF_RTT));
+	enum tmf_response response = TMF_NO_TASK;
+
+	if (k == NULL) {
+		/* A command that never came fills its gap (section 11.5.1). */
+		if (ref == c->exp_cmdsn && c->exp_cmdsn != c->next_cmdsn) {
+			c->exp_cmdsn++;
+			response = TMF_COMPLETE;
+		}
+	} else if (k->lun != iscsi_lun(bhs)) {
+		return conn_tolerate(c, "ABORT TASK with another LUN");
+	} else if (ref != (k->immediate ? get_be32(bhs + ISCSI_OFF_CMDSN) :
+	    k->cmdsn)) {
+		return conn_tolerate(c, "ABORT TASK with RefCmdSN %08x, the "
+		    "task has %08x", ref, k->cmdsn);
+	} else if (k->state != TASK_ENDED) {
+		task_abort(c, k, NULL);
+		response = TMF_COMPLETE;
+	}
+	tmf_respond(c, iscsi_itt(bhs), response);
+	return 0;
+}
+
+/* End the tasks of `c` on `lun`, or on all. */
+static unsigned
+end_tasks(struct conn *c, uint64_t lun, bool all, struct tmf_wait *wait)
+{
+	struct task *k;
+	struct task *next;
+	unsigned n = 0;
+
+	TAILQ_FOREACH_SAFE(k, &c->tasks, link, next) {
+		if (!all && k->lun != lun)
+			continue;
+		n++;
+		task_abort(c, k, wait);
+	}
+	return n;
+}
+
+static void
+unit_attention(struct conn *c, uint32_t lun, bool all, uint16_t asc)
+{
+	uint32_t i;
+
+	for (i = 0; i < c->target->options.luns; i++)
+		if (all || i == lun)
+			c->ua[i] = asc;
+}
+
+static void
+end_task_sets(struct conn *c, uint8_t function, struct tmf_wait *wait)
+{
+	uint64_t lun = iscsi_lun(c->rx.bhs);
+	uint32_t number = (uint32_t)(lun >> 48) & 0x3fff;
+	bool all = function == ISCSI_TMF_TARGET_WARM_RESET;
+	bool reset = all || function == ISCSI_TMF_LUN_RESET;
+	struct conn *other;
+
+	(void)end_tasks(c, lun, all, wait);
+	if (reset)
+		unit_attention(c, number, all, SCSI_ASC_RESET);
+	if (function == ISCSI_TMF_ABORT_TASK_SET)
+		return;
+	TAILQ_FOREACH(other, &c->target->conns, link) {
+		if (other == c)
+			continue;
+		if (end_tasks(other, lun, all, NULL) > 0 && !reset)
+			unit_attention(other, number, false, SCSI_ASC_CLEARED);
+		if (reset)
+			unit_attention(other, number, all, SCSI_ASC_RESET);
+	}
+}
+
+/*
+ * The response waits until this initiator has answered the R2Ts of the tasks
+ * (section 4.2.3.3).
+ */
+static int
+abort_many(struct conn *c, uint8_t function)
+{
+	uint32_t number = (uint32_t)(iscsi_lun(c->rx.bhs) >> 48) & 0x3fff;
+	struct tmf_wait *wait;
+
+	if (function != ISCSI_TMF_TARGET_WARM_RESET &&
+	    number >= c->target->options.luns) {
+		tmf_respond(c, iscsi_itt(c->rx.bhs), TMF_NO_LUN);
+		return 0;
+	}
+	wait = xalloc(sizeof(*wait));
+	wait->itt = iscsi_itt(c->rx.bhs);
+	wait->tasks = 1;
+	TAILQ_INSERT_TAIL(&c->tmf_waits, wait, link);
+	end_task_sets(c, function, wait);
+	tmf_wait_done(c, wait);
+	return 0;
+}
+
+static bool
+tmf_waiting(const struct conn *c, uint32_t itt)
+{
+	const struct tmf_wait *wait;
+
+	TAILQ_FOREACH(wait, &c->tmf_waits, link)
+		if (wait->itt == itt)
+			return true;
+	return false;
+}
+
+int
+tmf_header(struct conn *c)
+{
+	const uint8_t *bhs = c->rx.bhs;
+	uint8_t function = bhs[ISCSI_OFF_FLAGS] & ISCSI_TMF_FUNCTION_MASK;
+
+	c->target->counters.tmfs++;
+	if (!(bhs[ISCSI_OFF_FLAGS] & ISCSI_FLAG_FINAL))
+		return conn_protocol_error(c, "task management without F bit");
+	if (iscsi_dsl(bhs) != 0)
+		return conn_protocol_error(c, "task management with data");
+	if (tmf_waiting(c, iscsi_itt(bhs)))
+		return conn_protocol_error(c, "ITT %08x is in use",
+		    iscsi_itt(bhs));
+	if (function != ISCSI_TMF_ABORT_TASK &&
+	    function != ISCSI_TMF_TASK_REASSIGN &&
+	    get_be32(bhs + ISCSI_OFF_RTT) != ISCSI_TAG_NONE)
+		return conn_tolerate(c, "task management function %u with "
+		    "a Referenced Task Tag", function);
+	switch (function) {
+	case ISCSI_TMF_ABORT_TASK:
+		return abort_task(c);
+	case ISCSI_TMF_ABORT_TASK_SET:
+	case ISCSI_TMF_CLEAR_TASK_SET:
+	case ISCSI_TMF_LUN_RESET:
+	case ISCSI_TMF_TARGET_WARM_RESET:
+		return abort_many(c, function);
+	default:
+		tmf_respond(c, iscsi_itt(bhs), TMF_UNSUPPORTED);
+		return 0;
+	}
+}
