@@ -392,12 +392,12 @@ client_frame_payload(struct client *c, struct slab *slab, const uint8_t *data,
 void
 client_frame_end(struct client *c)
 {
-	uint16_t type = c->parser.header.type;
+	const struct handler *h = find_handler(c->parser.header.type);
 
-	if (type == FRAME_SUBMIT)
+	if (c->parser.header.type == FRAME_SUBMIT)
 		client_submit_end(c);
-	else if (!c->skip)
-		find_handler(type)->end(c, c->payload, c->payload_len);
+	else if (!c->skip && h != NULL)
+		h->end(c, c->payload, c->payload_len);
 	if (c->payload != NULL && !client_dead(c)) {
 		free(c->payload);
 		c->payload = NULL;

@@ -10,19 +10,35 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "daemon/conf.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
+#include "daemon/outq.h"
 #include "daemon/pool.h"
 #include "daemon/pump.h"
+#include "daemon/quota.h"
 #include "daemon/resolve.h"
 #include "daemon/worker.h"
 
 /* Free slabs that a worker keeps at most, in bytes. */
 #define WORKER_POOL_KEEP	(8u * 1024 * 1024)
 
+static struct quota_table *
+make_quotas(const struct config *config)
+{
+	const struct config_limits *l = &config->limits;
+	struct quota_amount client = {
+		.tasks = l->client_tasks, .in = l->client_inbound,
+		.out = l->client_outbound,
+	};
+
+	return quota_table_new(&client, l->uid_factor);
+}
+
 static void
 parts_free(struct worker *w)
 {
+	quota_table_free(w->quotas);
 	resolver_free(w->resolver);
 	loop_free(w->loop);
 	pool_free(w->pool);
@@ -43,7 +59,9 @@ worker_new(struct log *log, const struct config *config)
 	TAILQ_INIT(&w->clients);
 	STAILQ_INIT(&w->free_txpdus);
 	STAILQ_INIT(&w->free_outmsgs);
-	w->pool = pool_new(WORKER_POOL_KEEP);
+	w->quotas = make_quotas(config);
+	if (w->quotas != NULL)
+		w->pool = pool_new(WORKER_POOL_KEEP);
 	if (w->pool != NULL)
 		w->loop = loop_new();
 	if (w->loop != NULL)
@@ -81,7 +99,8 @@ audit(struct worker *w)
 	return report(w, "outgoing PDUs", w->txpdus_out) +
 	    report(w, "outgoing messages", w->outmsgs_out) +
 	    report(w, "slabs", slabs) +
-	    report(w, "slices", stats.slices_out);
+	    report(w, "slices", stats.slices_out) +
+	    report(w, "accounts of users", quota_table_count(w->quotas));
 }
 
 uint64_t
@@ -102,6 +121,7 @@ worker_free(struct worker *w)
 		STAILQ_REMOVE_HEAD(&w->free_txpdus, link);
 		free(pdu);
 	}
+	outmsg_drain(w);
 	left = audit(w);
 	parts_free(w);
 	free(w);
