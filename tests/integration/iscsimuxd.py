@@ -200,11 +200,20 @@ class Daemon(Process):
             control.close()
         return last[0]
 
-    def wait_state(self, name, state="up", timeout=TIMEOUT):
-        """Waits until session.show tells this state; returns the session."""
-        return self.wait_call(lambda shown: shown.get("state") == state,
-                              f"session {name} to be {state}",
-                              "session.show", timeout, name=name)
+    def wait_session(self, name, ready, what, timeout=TIMEOUT):
+        """Waits until ready(session.show of name); returns that."""
+        return self.wait_call(ready, f"session {name} {what}", "session.show",
+                              timeout, session=name)
+
+    def wait_up(self, name, timeout=TIMEOUT):
+        """Waits until a session is logged in; returns session.show of it."""
+        return self.wait_session(name, lambda shown: shown["up"],
+                                 "to be up", timeout)
+
+    def wait_down(self, name, timeout=TIMEOUT):
+        """Waits until a session is not; returns session.show of it."""
+        return self.wait_session(name, lambda shown: not shown["up"],
+                                 "to be down", timeout)
 
     def crash(self):
         """Ends it by SIGKILL, as a crash would."""
