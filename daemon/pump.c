@@ -91,14 +91,16 @@ on_connected(void *arg)
 		pump_kick(p);
 }
 
+/*
+ * Reading and writing are jobs: what one turn leaves over is posted by the
+ * job itself, and so comes in the next turn, after everybody else.
+ */
 static void
 on_readable(void *arg)
 {
 	struct pump *p = arg;
 
-	/* If there is a job for the rest, it has its turn after this. */
-	if (!p->dead && !p->rx.job.queued)
-		pump_rx_run(p);
+	loop_post(p->worker->loop, &p->rx.job);
 }
 
 static void
@@ -106,11 +108,9 @@ on_writable(void *arg)
 {
 	struct pump *p = arg;
 
-	if (p->dead)
-		return;
 	p->tx.blocked = false;
 	conn_want_write(p->conn, false);
-	pump_tx_run(p);
+	loop_post(p->worker->loop, &p->tx.job);
 }
 
 static void

@@ -121,6 +121,12 @@ uint64_t pump_unsent(const struct pump *p);
 void pump_foreach_unsent(struct pump *p,
     void (*fn)(struct txpdu *pdu, void *arg), void *arg);
 
+/*
+ * Free a PDU of which the kernel took no byte yet.  Only for PDUs that left
+ * no mark in the sequence numbers; not from inside pump_foreach_unsent().
+ */
+void pump_drop_unsent(struct pump *p, struct txpdu *pdu);
+
 struct conn *pump_conn(struct pump *p);
 
 void pump_stats_get(const struct pump *p, struct pump_stats *out);

@@ -28,7 +28,7 @@ struct pump_rx {
 	uint32_t	 off;
 	bool		 wide;		/* the last recv filled all its room */
 	struct slices	 data;		/* of the PDU being received */
-	struct loop_job	 job;
+	struct loop_job	 job;		/* receives and parses */
 };
 
 struct pump_tx {
@@ -47,7 +47,7 @@ struct pump_tx {
 	size_t			 data_size;
 	bool			 blocked;
 	int			 error;		/* writing failed with it */
-	struct loop_job		 job;
+	struct loop_job		 job;		/* asks the owner and writes */
 };
 
 struct pump {
@@ -72,13 +72,7 @@ void pump_down(struct pump *p, int error, const char *fmt, ...)
 void pump_rx_init(struct pump *p);
 void pump_rx_deinit(struct pump *p);
 
-/* Receive and parse within the budget of one turn. */
-void pump_rx_run(struct pump *p);
-
 void pump_tx_init(struct pump *p);
 void pump_tx_deinit(struct pump *p);
-
-/* Ask the owner for PDUs and write within the budget of one turn. */
-void pump_tx_run(struct pump *p);
 
 #endif

@@ -26,22 +26,6 @@ struct budget {
 	unsigned	pdus;
 };
 
-static void
-run_job(void *arg)
-{
-	struct pump *p = arg;
-
-	if (!p->dead)
-		pump_rx_run(p);
-}
-
-void
-pump_rx_init(struct pump *p)
-{
-	slices_init(&p->rx.data);
-	loop_job_init(&p->rx.job, run_job, p);
-}
-
 static uint32_t
 room(const struct slab *slab)
 {
@@ -314,11 +298,15 @@ parse(struct pump *p, struct budget *left)
 	return true;
 }
 
-void
-pump_rx_run(struct pump *p)
+/* Receive and parse within the budget of one turn. */
+static void
+run(void *arg)
 {
+	struct pump *p = arg;
 	struct budget left = { RX_BUDGET_BYTES, RX_BUDGET_PDUS };
 
+	if (p->dead)
+		return;
 	while (parse(p, &left)) {
 		if (left.bytes == 0)
 			break;
@@ -333,4 +321,11 @@ pump_rx_run(struct pump *p)
 	}
 	if (!p->dead)
 		loop_post(p->worker->loop, &p->rx.job);
+}
+
+void
+pump_rx_init(struct pump *p)
+{
+	slices_init(&p->rx.data);
+	loop_job_init(&p->rx.job, run, p);
 }

@@ -25,22 +25,6 @@
 /* What the kernel takes at most in one call (UIO_MAXIOV). */
 #define TX_IOV_MAX	1024
 
-static void
-run_job(void *arg)
-{
-	struct pump *p = arg;
-
-	if (!p->dead)
-		pump_tx_run(p);
-}
-
-void
-pump_tx_init(struct pump *p)
-{
-	STAILQ_INIT(&p->tx.list);
-	loop_job_init(&p->tx.job, run_job, p);
-}
-
 void
 pump_tx_deinit(struct pump *p)
 {
@@ -98,6 +82,15 @@ pump_foreach_unsent(struct pump *p,
 			return;
 		measure(p, pdu);
 	}
+}
+
+void
+pump_drop_unsent(struct pump *p, struct txpdu *pdu)
+{
+	STAILQ_REMOVE(&p->tx.list, pdu, txpdu, link);
+	p->tx.nlist--;
+	p->tx.unsent -= pdu->wire_len;
+	txpdu_free(p->worker, pdu);
 }
 
 /* Have the PDUs stamped anew that an earlier try left untouched. */
@@ -320,12 +313,14 @@ send_once(struct pump *p, size_t *budget)
 	return false;
 }
 
-void
-pump_tx_run(struct pump *p)
+/* Ask the owner for PDUs and write within the budget of one turn. */
+static void
+run(void *arg)
 {
+	struct pump *p = arg;
 	size_t budget = TX_BUDGET_BYTES;
 
-	if (!p->up || p->tx.blocked || p->tx.error != 0)
+	if (p->dead || !p->up || p->tx.blocked || p->tx.error != 0)
 		return;
 	while (budget > 0) {
 		restamp(p);
@@ -337,4 +332,11 @@ pump_tx_run(struct pump *p)
 			return;
 	}
 	loop_post(p->worker->loop, &p->tx.job);
+}
+
+void
+pump_tx_init(struct pump *p)
+{
+	STAILQ_INIT(&p->tx.list);
+	loop_job_init(&p->tx.job, run, p);
 }
