@@ -27,7 +27,6 @@
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
-#include "daemon/quota.h"
 #include "daemon/worker.h"
 
 void
@@ -88,17 +87,9 @@ open_pidfile(struct daemon *d, const char *path)
 static enum daemon_exit
 make_worker(struct daemon *d)
 {
-	const struct config_limits *l = &d->config->limits;
-	const struct quota_amount client = { .tasks = l->client_tasks,
-	    .in = l->client_inbound, .out = l->client_outbound };
-
 	d->w = worker_new(d->log, d->config);
 	if (d->w == NULL)
 		return out_of_memory(d);
-	d->quotas = quota_table_new(&client, l->uid_factor);
-	if (d->quotas == NULL)
-		return out_of_memory(d);
-	d->w->quotas = d->quotas;
 	d->started = loop_now(d->w->loop);
 	if (!daemon_stop_init(d) || !daemon_serve_start(d))
 		return out_of_memory(d);
@@ -171,22 +162,16 @@ static enum daemon_exit
 free_worker(struct daemon *d)
 {
 	uint64_t left;
-	uint32_t accounts = 0;
 
 	if (d->w == NULL)
 		return DAEMON_EXIT_OK;
 	daemon_serve_free(d);
 	daemon_stop_free(d);
 	left = worker_free(d->w);
-	if (d->quotas != NULL) {
-		accounts = quota_table_count(d->quotas);
-		quota_table_free(d->quotas);
-	}
-	if (left == 0 && accounts == 0)
+	if (left == 0)
 		return DAEMON_EXIT_OK;
-	log_error(d->log, "%" PRIu64 " objects of the data path and %" PRIu32
-	    " accounts were still in use at the end: this is a bug", left,
-	    accounts);
+	log_error(d->log, "%" PRIu64 " objects were still in use at the end: "
+	    "this is a bug", left);
 	return DAEMON_EXIT_FAILURE;
 }
 

@@ -51,7 +51,6 @@ struct daemon {
 	char			*config_path;
 	struct log		*log;
 	struct worker		*w;
-	struct quota_table	*quotas;
 	struct pidfh		*pidfile;
 
 	/* Opened before privileges go, given to the listeners after that. */
