@@ -60,7 +60,7 @@ def session(name, portal, target, access=None, **keys):
     access defaults to the user who runs the test.
     """
     if access is None:
-        access = {"users": [_user_name()]}
+        access = {"users": [_user_name()], "allow": ["all"]}
     body = {"portal": portal, "target": target, **keys, "access": access}
     return config_text({("session", name): body})
 

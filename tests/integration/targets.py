@@ -178,7 +178,7 @@ class Istgt(Process):
     def sessions(self):
         """How many sessions the target has."""
         shown = run([installed("istgtcontrol"), "-c", self.control_config,
-                     "-q", "info"])
+                     "-q", "-t", self.iqn, "info"])
         return len(re.findall(r"Login from", shown.stdout))
 
     def stop(self, timeout=TIMEOUT):
