@@ -42,7 +42,7 @@ router_free(struct router *r)
 {
 	if (r == NULL)
 		return;
-	for (uint32_t i = 0; i < r->slots / CHUNK_SLOTS; i++)
+	for (uint32_t i = 0; i * CHUNK_SLOTS < r->slots; i++)
 		free(r->chunks[i]);
 	free(r->chunks);
 	free(r);
@@ -73,16 +73,16 @@ grow_chunks(struct router *r)
 static int
 grow(struct router *r)
 {
-	uint32_t chunk = r->slots / CHUNK_SLOTS;
+	uint32_t chunk = r->slots / CHUNK_SLOTS, n = r->max - r->slots;
 
-	if (r->slots >= r->max || r->slots + CHUNK_SLOTS > ROUTER_SLOTS_MAX)
-		return -1;
+	if (n > CHUNK_SLOTS)
+		n = CHUNK_SLOTS;
 	if (chunk == r->chunks_max && grow_chunks(r) == -1)
 		return -1;
 	r->chunks[chunk] = calloc(CHUNK_SLOTS, r->slot_size);
 	if (r->chunks[chunk] == NULL)
 		return -1;
-	for (uint32_t i = 0; i < CHUNK_SLOTS; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		struct router_slot *slot;
 
 		r->slots++;
