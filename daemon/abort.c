@@ -95,8 +95,11 @@ abort_task(struct task *t, enum task_end why)
 		task_end_later(t);
 		break;
 	default:
-		if (why == TASK_END_R2T)
-			(void)r2t_answer_all(t);
+		/* The target may wait for the data before it answers. */
+		session_tx_drop_data(t);
+		if (r2t_answer_all(t) != 0)
+			session_fail(t->session, "no memory to answer an R2T");
+		task_watch_progress(t);
 		end_sent(t);
 		break;
 	}
@@ -117,7 +120,7 @@ abort_orphan(struct task *t)
 	s->stats.orphans++;
 	task_orphan(t);
 	if (r2t_answer_all(t) != 0)
-		session_fail(s, "too many R2Ts of a dead client");
+		session_fail(s, "no memory to answer an R2T");
 	end_sent(t);
 }
 

@@ -258,8 +258,7 @@ on_list(struct client *c, const uint8_t *p, uint32_t len)
 	size_t max = c->worker->config->session_count;
 	struct msg_listing_entry *e;
 
-	(void)p;
-	if (len != 0) {
+	if (msg_tlv_check(p, len) != 0) {
 		bad_payload(c);
 		return;
 	}

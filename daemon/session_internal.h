@@ -44,8 +44,8 @@
 #define TXPDU_CHARGE_BASE	128
 /* Statuses are acknowledged after this long when nothing else is sent. */
 #define SESSION_ACK_DELAY_MS	2000
-/* Pings of the target, and R2Ts of dead clients, waiting for an answer. */
-#define SESSION_ANSWERS_MAX	256
+/* Answers to pings of the target that may wait to be written. */
+#define SESSION_PONGS_MAX	64
 
 /* Who a task belongs to. */
 enum task_kind {
@@ -235,7 +235,7 @@ struct session {
 
 	/* What waits to go out; see session_tx.c for the order. */
 	struct txpdu_list	 answers;	/* pings, dead clients' R2Ts */
-	uint32_t		 nanswers;
+	uint32_t		 npongs;	/* of them, to pings */
 	struct task_queue	 tmfq;		/* clients' */
 	struct task_queue	 abortq;	/* the daemon's */
 	struct task_queue	 nopq;		/* immediate, not TMF */

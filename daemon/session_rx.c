@@ -113,9 +113,9 @@ on_r2t(struct task *t, struct rxpdu *pdu)
 		session_fail(s, "no memory for an R2T");
 		return;
 	}
-	if (t->owner == NULL || t->end == TASK_END_R2T) {
+	if (t->end != TASK_END_NONE) {
 		if (r2t_answer_all(t) != 0)
-			session_fail(s, "too many R2Ts of a dead client");
+			session_fail(s, "no memory to answer an R2T");
 		return;
 	}
 	task_watch_progress(t);
@@ -212,7 +212,7 @@ on_ping(struct session *s, const struct rxpdu *pdu)
 	memcpy(bhs + ISCSI_OFF_LUN, pdu->bhs + ISCSI_OFF_LUN, 8);
 	put_be32(bhs + ISCSI_OFF_ITT, ISCSI_TAG_NONE);
 	put_be32(bhs + ISCSI_OFF_TTT, iscsi_ttt(pdu->bhs));
-	if (session_tx_answer(s, bhs) != 0)
+	if (s->npongs >= SESSION_PONGS_MAX || session_tx_answer(s, bhs) != 0)
 		session_fail(s, "the target pings faster than it takes the "
 		    "answers");
 	else

@@ -163,21 +163,20 @@ session_tx_detach(struct attachment *a)
 
 /*
  * Queue an answer to the target that needs neither CmdSN nor window.
- * Returns 0, -EOVERFLOW when the target lets too many pile up, or -ENOMEM.
+ * Returns 0 or -ENOMEM.
  */
 int
 session_tx_answer(struct session *s, const uint8_t *bhs)
 {
 	struct txpdu *pdu;
 
-	if (s->nanswers >= SESSION_ANSWERS_MAX)
-		return -EOVERFLOW;
 	pdu = txpdu_new(s->worker);
 	if (pdu == NULL)
 		return -ENOMEM;
 	memcpy(pdu->bhs, bhs, ISCSI_BHS_LEN);
 	STAILQ_INSERT_TAIL(&s->answers, pdu, link);
-	s->nanswers++;
+	if (iscsi_opcode(bhs) == ISCSI_OP_NOP_OUT)
+		s->npongs++;
 	session_tx_kick(s);
 	return 0;
 }
@@ -270,7 +269,8 @@ next_answer(struct session *s)
 	if (pdu == NULL)
 		return NULL;
 	STAILQ_REMOVE_HEAD(&s->answers, link);
-	s->nanswers--;
+	if (iscsi_opcode(pdu->bhs) == ISCSI_OP_NOP_OUT)
+		s->npongs--;
 	sn_stamp(&s->sn, pdu->bhs);
 	return pdu;
 }
@@ -547,7 +547,7 @@ session_tx_clear(struct session *s)
 		STAILQ_REMOVE_HEAD(&s->answers, link);
 		txpdu_free(s->worker, pdu);
 	}
-	s->nanswers = 0;
+	s->npongs = 0;
 	txpdu_free(s->worker, s->login_pdu);
 	s->login_pdu = NULL;
 	if (s->npaused > 0)
