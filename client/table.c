@@ -12,15 +12,11 @@
 
 #include "client/table.h"
 
-#define COLUMN_GAP	"  "
+#define COLUMN_GAP	2
 
 struct cell {
 	char			*text;
 	enum table_style	 style;
-};
-
-struct row {
-	char	*note;		/* or NULL */
 };
 
 struct table {
@@ -28,7 +24,7 @@ struct table {
 	size_t			 ncolumns;
 	struct cell		*cells;
 	size_t			 ncells, cells_size;
-	struct row		*rows;
+	char			**notes;	/* one a row, or NULL */
 	size_t			 nrows;
 	bool			 failed;	/* memory ran out */
 };
@@ -53,9 +49,9 @@ table_free(struct table *t)
 	for (size_t i = 0; i < t->ncells; i++)
 		free(t->cells[i].text);
 	for (size_t i = 0; i < t->nrows; i++)
-		free(t->rows[i].note);
+		free(t->notes[i]);
 	free(t->cells);
-	free(t->rows);
+	free(t->notes);
 	free(t);
 }
 
@@ -82,7 +78,7 @@ static bool
 table_grow(struct table *t)
 {
 	struct cell *cells;
-	struct row *rows;
+	char **notes;
 	size_t size;
 
 	if (t->ncells == t->cells_size) {
@@ -95,11 +91,11 @@ table_grow(struct table *t)
 	}
 	if (t->ncells % t->ncolumns != 0)
 		return true;
-	rows = reallocarray(t->rows, t->nrows + 1, sizeof(*rows));
-	if (rows == NULL)
+	notes = reallocarray(t->notes, t->nrows + 1, sizeof(*notes));
+	if (notes == NULL)
 		return false;
-	t->rows = rows;
-	t->rows[t->nrows++] = (struct row){ NULL };
+	t->notes = notes;
+	t->notes[t->nrows++] = NULL;
 	return true;
 }
 
@@ -153,9 +149,9 @@ table_note(struct table *t, const char *fmt, ...)
 		t->failed = true;
 		return;
 	}
-	free(t->rows[t->nrows - 1].note);
-	t->rows[t->nrows - 1].note = printable(text);
-	t->failed = t->rows[t->nrows - 1].note == NULL;
+	free(t->notes[t->nrows - 1]);
+	t->notes[t->nrows - 1] = printable(text);
+	t->failed = t->notes[t->nrows - 1] == NULL;
 	free(text);
 }
 
@@ -188,36 +184,35 @@ style_start(enum table_style style)
 	}
 }
 
-/* The last column is not padded: no line ends with blanks. */
+/*
+ * Print a row; `cells` is NULL for the headings.  Blanks are owed until the
+ * next text is printed, so that no line ends with them.
+ */
 static void
-print_cell(const struct table *t, FILE *to, size_t column,
-    const char *text, const char *start, int width)
+print_row(const struct table *t, FILE *to, bool colours, const int *width,
+    const struct cell *cells)
 {
-	const char *end = *start != '\0' ? "\033[0m" : "";
-	int pad = width - (int)strlen(text);
+	int owed = 0;
 
-	if (t->columns[column].right)
-		fprintf(to, "%*s%s%s%s", pad, "", start, text, end);
-	else if (column + 1 < t->ncolumns)
-		fprintf(to, "%s%s%s%*s", start, text, end, pad, "");
-	else
-		fprintf(to, "%s%s%s", start, text, end);
-	fputs(column + 1 < t->ncolumns ? COLUMN_GAP : "\n", to);
-}
+	for (size_t i = 0; i < t->ncolumns; i++) {
+		const char *text = cells != NULL ? cells[i].text :
+		    t->columns[i].heading;
+		const char *start = cells != NULL && colours ?
+		    style_start(cells[i].style) : "";
+		int pad = width[i] - (int)strlen(text);
 
-static void
-print_rows(const struct table *t, FILE *to, bool colours, const int *width)
-{
-	for (size_t i = 0; i < t->ncells; i++) {
-		const struct cell *cell = &t->cells[i];
-		size_t column = i % t->ncolumns;
-		const char *note = t->rows[i / t->ncolumns].note;
-
-		print_cell(t, to, column, cell->text,
-		    colours ? style_start(cell->style) : "", width[column]);
-		if (column + 1 == t->ncolumns && note != NULL)
-			fprintf(to, "    %s\n", note);
+		if (t->columns[i].right)
+			owed += pad;
+		if (*text != '\0') {
+			fprintf(to, "%*s%s%s%s", owed, "", start, text,
+			    *start != '\0' ? "\033[0m" : "");
+			owed = 0;
+		}
+		if (!t->columns[i].right)
+			owed += pad;
+		owed += COLUMN_GAP;
 	}
+	putc('\n', to);
 }
 
 int
@@ -232,12 +227,13 @@ table_print(const struct table *t, FILE *to, bool colours)
 	}
 	for (size_t i = 0; i < t->ncolumns; i++)
 		width[i] = column_width(t, i);
-	if (t->columns[0].heading != NULL) {
-		for (size_t i = 0; i < t->ncolumns; i++)
-			print_cell(t, to, i, t->columns[i].heading, "",
-			    width[i]);
+	if (t->columns[0].heading != NULL)
+		print_row(t, to, colours, width, NULL);
+	for (size_t i = 0; i < t->nrows; i++) {
+		print_row(t, to, colours, width, t->cells + i * t->ncolumns);
+		if (t->notes[i] != NULL)
+			fprintf(to, "    %s\n", t->notes[i]);
 	}
-	print_rows(t, to, colours, width);
 	free(width);
 	return ferror(to) != 0 ? -1 : 0;
 }

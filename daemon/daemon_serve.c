@@ -25,8 +25,9 @@
 #include "proto/frame.h"
 #include "proto/msg.h"
 
-/* Turns given to clients to end when the daemon is freed. */
-#define LAST_TURNS	8
+/* How long clients may take to end when the daemon is freed, in ms; they
+ * linger for less than that. */
+#define LAST_WORDS	5000
 
 static void
 on_client_gone(void *arg)
@@ -201,18 +202,25 @@ daemon_serve_start(struct daemon *d)
 	return d->control_listener != NULL && d->data != NULL;
 }
 
-void
-daemon_serve_free(struct daemon *d)
+static void
+close_clients(struct daemon *d)
 {
+	const uint64_t end = loop_now(d->w->loop) + LAST_WORDS;
 	struct daemon_client *dc;
 
-	listener_free(d->data);
-	d->data = NULL;
 	TAILQ_FOREACH(dc, &d->clients, link)
 		client_close(dc->client, MSG_R_SHUTDOWN,
 		    "the daemon is stopping");
-	for (int i = 0; i < LAST_TURNS && !TAILQ_EMPTY(&d->clients); i++)
-		(void)loop_turn(d->w->loop, 0);
+	while (!TAILQ_EMPTY(&d->clients) && loop_now(d->w->loop) < end)
+		(void)loop_turn(d->w->loop, 100);
+}
+
+void
+daemon_serve_free(struct daemon *d)
+{
+	listener_free(d->data);
+	d->data = NULL;
+	close_clients(d);
 	for (size_t i = 0; i < d->nsessions; i++)
 		session_free(d->sessions[i].session, "the daemon is stopping");
 	d->nsessions = 0;
