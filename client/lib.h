@@ -108,6 +108,12 @@ enum lib_slot_kind {
 	LIB_LIST
 };
 
+/* What a request takes of inbound_max and outbound_max, in bytes. */
+struct lib_charge {
+	uint64_t		 in;
+	uint64_t		 out;
+};
+
 /* One request. */
 struct lib_slot {
 	TAILQ_ENTRY(lib_slot)	 entry;		/* of free or open */
@@ -136,7 +142,7 @@ struct lib_slot {
 	struct lib_part		 first;
 	struct lib_buffer	 buf;
 	uint32_t		 got;		/* data bytes received */
-	uint64_t		 charge;	/* of inbound_max */
+	struct lib_charge	 charge;
 	struct lib_pdu		*saved;		/* a fragmented PDU */
 	iscsimux_done_fn	*done;
 	iscsimux_answer_fn	*answer;
@@ -229,7 +235,7 @@ struct iscsimux {
 	struct lib_slots	 open;
 	uint32_t		 ntasks;
 	uint32_t		 nqueries;
-	uint64_t		 charged;
+	struct lib_charge	 charged;
 	struct lib_parts	 free_parts;
 	struct lib_pdus		 free_pdus;
 
@@ -271,10 +277,9 @@ void lib_close(struct iscsimux *h);
 /*
  * Take a slot for a request of this kind and put it on the open list.
  * Returns NULL with `*error` -ENOTCONN, -EAGAIN, -ESHUTDOWN or -ENOMEM.
- * `charge` is what it may bring in, in bytes.
  */
 struct lib_slot *lib_slot_take(struct iscsimux *h, enum lib_slot_kind kind,
-    uint64_t charge, int *error);
+    struct lib_charge charge, int *error);
 
 /* Give a slot back with all it owns; it must have left the send queue. */
 void lib_slot_release(struct iscsimux *h, struct lib_slot *slot);
@@ -284,6 +289,10 @@ struct lib_slot *lib_slot_find(struct iscsimux *h, uint64_t cookie);
 
 /* The cookie of a slot, which is the request's id. */
 uint64_t lib_slot_cookie(const struct lib_slot *slot);
+
+/* No slot has these. */
+#define LIB_COOKIE_HELLO 1u
+#define LIB_COOKIE_ATTACH 2u
 
 /* The cookie that its CANCEL bears, and the way back. */
 #define LIB_COOKIE_CANCEL UINT64_C(0x80000000)
@@ -329,6 +338,7 @@ uint8_t *lib_buffer_at(struct lib_buffer *b, uint32_t off, size_t *n);
 
 void lib_out_reset(struct iscsimux *h);
 void lib_out_queue(struct iscsimux *h, struct lib_slot *slot);
+void lib_out_queue_first(struct iscsimux *h, struct lib_slot *slot);
 void lib_out_unqueue(struct iscsimux *h, struct lib_slot *slot);
 
 /* True if something waits to be sent. */
@@ -399,10 +409,17 @@ void lib_task_error(struct iscsimux *h, struct lib_slot *slot,
  */
 bool lib_reject_ends(uint8_t opcode, const uint8_t *data, uint32_t len);
 
-/* What a request may bring in at most, in bytes, as PROTOCOL.md counts it. */
-uint64_t lib_task_charge(uint32_t edtl);
+/*
+ * What the daemon will charge for a task that expects `in` bytes and sends
+ * `out` without being asked, as PROTOCOL.md section 13 counts; rather more.
+ */
+struct lib_charge lib_charge_of(const struct iscsimux *h, uint64_t in,
+    uint64_t out);
 
 /* lib_write.c */
+
+/* Bytes that a write of `len` sends without being asked. */
+uint32_t lib_write_window(const struct iscsimux *h, uint32_t len);
 
 /* Fill in the command's immediate data, F bit and unsolicited burst. */
 int lib_write_plan(struct iscsimux *h, struct lib_slot *slot);

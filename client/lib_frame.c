@@ -55,7 +55,7 @@ make_hello(struct iscsimux *h)
 		h->out.error = n;
 		return false;
 	}
-	put_small(h, FRAME_HELLO, 0, 0, buf, (size_t)n);
+	put_small(h, FRAME_HELLO, 0, LIB_COOKIE_HELLO, buf, (size_t)n);
 	return true;
 }
 
@@ -71,7 +71,7 @@ make_attach(struct iscsimux *h)
 		return false;
 	}
 	h->state = LIB_ATTACHING;
-	put_small(h, FRAME_ATTACH, 0, 0, buf, (size_t)n);
+	put_small(h, FRAME_ATTACH, 0, LIB_COOKIE_ATTACH, buf, (size_t)n);
 	return true;
 }
 
@@ -181,7 +181,10 @@ make_part(struct iscsimux *h, struct lib_slot *slot, struct lib_part *part)
 	if (whole)
 		lib_part_drop(h, slot, part);
 	lib_out_unqueue(h, slot);
-	if (!STAILQ_EMPTY(&slot->parts) ||
+	if (!whole && part->kind == LIB_PART_PDU)
+		/* The daemon keeps few incomplete PDUs of a client. */
+		lib_out_queue_first(h, slot);
+	else if (!STAILQ_EMPTY(&slot->parts) ||
 	    (slot->cancel && !slot->cancel_sent))
 		lib_out_queue(h, slot);
 }

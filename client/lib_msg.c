@@ -171,13 +171,11 @@ on_error(struct iscsimux *h, const struct frame_header *f,
 		lib_set_fatal(h, m.reason, m.text);
 		return 0;
 	}
-	slot = lib_slot_find(h, cookie & ~LIB_COOKIE_CANCEL);
-	if (cookie == 0) {
+	if (cookie == LIB_COOKIE_ATTACH && h->state == LIB_ATTACHING) {
 		lib_set_error(h, m.reason, m.text);
-		if (h->state == LIB_ATTACHING && m.frame_type == FRAME_ATTACH)
-			return attach_answered(h, lib_reason_errno(m.reason));
-		return 0;
+		return attach_answered(h, lib_reason_errno(m.reason));
 	}
+	slot = lib_slot_find(h, cookie & ~LIB_COOKIE_CANCEL);
 	if (slot == NULL)
 		return 0;
 	if ((cookie & LIB_COOKIE_CANCEL) == 0)

@@ -31,6 +31,13 @@ lib_out_queue(struct iscsimux *h, struct lib_slot *slot)
 }
 
 void
+lib_out_queue_first(struct iscsimux *h, struct lib_slot *slot)
+{
+	slot->queued = true;
+	TAILQ_INSERT_HEAD(&h->out.sendq, slot, sendq_entry);
+}
+
+void
 lib_out_unqueue(struct iscsimux *h, struct lib_slot *slot)
 {
 	if (!slot->queued)

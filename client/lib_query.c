@@ -15,12 +15,13 @@
 int
 iscsimux_ping(struct iscsimux *h, iscsimux_done_fn *done, void *cookie)
 {
+	const struct lib_charge none = { 0, 0 };
 	struct lib_slot *slot;
 	int error;
 
 	if (done == NULL)
 		return -EINVAL;
-	slot = lib_slot_take(h, LIB_PING, 0, &error);
+	slot = lib_slot_take(h, LIB_PING, none, &error);
 	if (slot == NULL)
 		return error;
 	slot->done = done;
@@ -32,12 +33,13 @@ iscsimux_ping(struct iscsimux *h, iscsimux_done_fn *done, void *cookie)
 int
 iscsimux_list(struct iscsimux *h, iscsimux_list_fn *done, void *cookie)
 {
+	const struct lib_charge none = { 0, 0 };
 	struct lib_slot *slot;
 	int error;
 
 	if (done == NULL)
 		return -EINVAL;
-	slot = lib_slot_take(h, LIB_LIST, 0, &error);
+	slot = lib_slot_take(h, LIB_LIST, none, &error);
 	if (slot == NULL)
 		return error;
 	slot->list = done;

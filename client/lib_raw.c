@@ -5,11 +5,15 @@
  */
 #include "config.h"
 
+#include <sys/param.h>
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/lib.h"
+
+#define CHARGE_TEXT	65536u
 
 /* Do the lengths in the header agree with what is given? */
 static int
@@ -51,16 +55,27 @@ fill_part(struct lib_slot *slot, struct lib_part *part,
 	return 0;
 }
 
-/* Bytes that a PDU makes the target send. */
-static uint32_t
-expected_in(const uint8_t *bhs)
+static struct lib_charge
+charge_of(const struct iscsimux *h, const uint8_t *bhs)
 {
-	uint8_t opcode = iscsi_opcode(bhs);
+	uint32_t edtl = get_be32(bhs + ISCSI_OFF_EDTL);
+	uint64_t in = 0, out = iscsi_dsl(bhs);
 
-	if (opcode == ISCSI_OP_SCSI_CMD &&
-	    (bhs[ISCSI_OFF_FLAGS] & ISCSI_CMD_READ) != 0)
-		return get_be32(bhs + ISCSI_OFF_EDTL);
-	return opcode == ISCSI_OP_NOP_OUT ? iscsi_dsl(bhs) : 0;
+	switch (iscsi_opcode(bhs)) {
+	case ISCSI_OP_SCSI_CMD:
+		if ((bhs[ISCSI_OFF_FLAGS] & ISCSI_CMD_READ) != 0)
+			in = edtl;
+		if ((bhs[ISCSI_OFF_FLAGS] & ISCSI_FLAG_FINAL) == 0)
+			out = MAX(out, lib_write_window(h, edtl));
+		break;
+	case ISCSI_OP_NOP_OUT:
+		in = out;
+		break;
+	case ISCSI_OP_TEXT_REQ:
+		in = CHARGE_TEXT;
+		break;
+	}
+	return lib_charge_of(h, in, out);
 }
 
 int
@@ -69,14 +84,12 @@ iscsimux_submit(struct iscsimux *h, const struct iscsimux_pdu *pdu,
     void *cookie, uint64_t *id)
 {
 	struct lib_slot *slot;
-	uint32_t in;
 	int r;
 
 	r = answer == NULL ? -EINVAL : check_pdu(pdu);
 	if (r != 0)
 		return r;
-	in = expected_in(pdu->bhs);
-	slot = lib_slot_take(h, LIB_RAW, in > 0 ? lib_task_charge(in) : 0, &r);
+	slot = lib_slot_take(h, LIB_RAW, charge_of(h, pdu->bhs), &r);
 	if (slot == NULL)
 		return r;
 	r = fill_part(slot, &slot->first, pdu, flags);

@@ -17,10 +17,21 @@
 #define CDB_IN_BHS	16u
 #define AHS_EXTENDED_CDB 1u
 
-uint64_t
-lib_task_charge(uint32_t edtl)
+#define CHARGE_TASK	(9u * 1024)	/* 8 KiB and some room */
+#define CHARGE_PDU	1024u
+#define DSL_LEAST	512u		/* RFC 7143 section 13.12 */
+
+struct lib_charge
+lib_charge_of(const struct iscsimux *h, uint64_t in, uint64_t out)
 {
-	return (uint64_t)edtl + 16384;
+	const uint64_t header = FRAME_HEADER_LEN + ISCSI_BHS_LEN;
+	uint32_t dsl = MAX(h->session.recv_dsl, DSL_LEAST);
+	struct lib_charge c = {
+		.in = CHARGE_TASK + in + header * (in / dsl + 1),
+		.out = CHARGE_PDU + out,
+	};
+
+	return c;
 }
 
 /* The buffer's length, checked; -EINVAL if it has none that fits. */
@@ -136,8 +147,8 @@ int
 iscsimux_execute(struct iscsimux *h, const struct iscsimux_scsi *s,
     iscsimux_done_fn *done, void *cookie, uint64_t *id)
 {
+	struct lib_charge charge;
 	struct lib_slot *slot;
-	uint64_t charge = 0;
 	uint32_t len = 0;
 	int r;
 
@@ -145,7 +156,9 @@ iscsimux_execute(struct iscsimux *h, const struct iscsimux_scsi *s,
 	if (r != 0)
 		return r;
 	if (s->direction == ISCSIMUX_DATA_IN)
-		charge = lib_task_charge(len);
+		charge = lib_charge_of(h, len, 0);
+	else
+		charge = lib_charge_of(h, 0, lib_write_window(h, len));
 	slot = lib_slot_take(h, LIB_EXECUTE, charge, &r);
 	if (slot == NULL)
 		return r;
@@ -178,7 +191,7 @@ iscsimux_nop(struct iscsimux *h, const void *data, size_t len, void *reply,
 		return -EINVAL;
 	if (len > MIN(dsl != 0 ? dsl : LIB_DSL_DEFAULT, FRAME_DATA_MAX))
 		return -EMSGSIZE;
-	slot = lib_slot_take(h, LIB_NOP, lib_task_charge((uint32_t)len), &r);
+	slot = lib_slot_take(h, LIB_NOP, lib_charge_of(h, len, len), &r);
 	if (slot == NULL)
 		return r;
 	open_slot(slot, ISCSI_OP_NOP_OUT, done, cookie, id);
@@ -215,7 +228,7 @@ iscsimux_manage(struct iscsimux *h, const struct iscsimux_management *m,
 		if (task == NULL || !lib_is_task(task))
 			return -ENOENT;
 	}
-	slot = lib_slot_take(h, LIB_MANAGE, 0, &r);
+	slot = lib_slot_take(h, LIB_MANAGE, lib_charge_of(h, 0, 0), &r);
 	if (slot == NULL)
 		return r;
 	open_slot(slot, ISCSI_OP_TMF_REQ, done, cookie, id);

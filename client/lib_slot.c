@@ -72,9 +72,17 @@ add_chunk(struct iscsimux *h)
 	return 0;
 }
 
+/* Alone a request is the daemon's to refuse, with a reason. */
+static bool
+over(uint64_t used, uint64_t more, uint64_t max)
+{
+	return used > 0 && more > 0 && (more > max || used > max - more);
+}
+
 /* May a request of this kind be opened now? */
 static int
-admit(const struct iscsimux *h, enum lib_slot_kind kind, uint64_t charge)
+admit(const struct iscsimux *h, enum lib_slot_kind kind,
+    const struct lib_charge *charge)
 {
 	if (h->dying)
 		return -ESHUTDOWN;
@@ -86,20 +94,19 @@ admit(const struct iscsimux *h, enum lib_slot_kind kind, uint64_t charge)
 		return -ENOTCONN;
 	if (h->ntasks >= h->session.tasks_max || h->ntasks >= LIB_SLOTS_MAX)
 		return -EAGAIN;
-	/* Alone it is the daemon's to refuse, with a reason. */
-	if (h->charged > 0 && charge > 0 && (charge > h->session.inbound_max ||
-	    h->charged > h->session.inbound_max - charge))
+	if (over(h->charged.in, charge->in, h->session.inbound_max) ||
+	    over(h->charged.out, charge->out, h->session.outbound_max))
 		return -EAGAIN;
 	return 0;
 }
 
 struct lib_slot *
-lib_slot_take(struct iscsimux *h, enum lib_slot_kind kind, uint64_t charge,
-    int *error)
+lib_slot_take(struct iscsimux *h, enum lib_slot_kind kind,
+    struct lib_charge charge, int *error)
 {
 	struct lib_slot *slot, clean = { 0 };
 
-	*error = admit(h, kind, charge);
+	*error = admit(h, kind, &charge);
 	if (*error == 0 && TAILQ_EMPTY(&h->free))
 		*error = add_chunk(h);
 	if (*error != 0)
@@ -114,7 +121,8 @@ lib_slot_take(struct iscsimux *h, enum lib_slot_kind kind, uint64_t charge,
 	*slot = clean;
 	STAILQ_INIT(&slot->parts);
 	TAILQ_INSERT_TAIL(&h->open, slot, entry);
-	h->charged += charge;
+	h->charged.in += charge.in;
+	h->charged.out += charge.out;
 	if (is_query(kind))
 		h->nqueries++;
 	else
@@ -187,7 +195,8 @@ lib_slot_release(struct iscsimux *h, struct lib_slot *slot)
 	bool half = part != NULL && part->kind == LIB_PART_PDU && part->begun;
 
 	TAILQ_REMOVE(&h->open, slot, entry);
-	h->charged -= slot->charge;
+	h->charged.in -= slot->charge.in;
+	h->charged.out -= slot->charge.out;
 	if (is_query((enum lib_slot_kind)slot->kind))
 		h->nqueries--;
 	else
@@ -221,8 +230,11 @@ apply_failure(const struct lib_slot *slot, struct iscsimux_result *r)
 	if (!slot->failed)
 		return;
 	if (r->outcome == ISCSIMUX_COMPLETED ||
-	    r->outcome == ISCSIMUX_ABORTED || r->outcome == ISCSIMUX_TIMED_OUT)
+	    (r->outcome == ISCSIMUX_ABORTED &&
+	    r->reason == ISCSIMUX_R_CANCELLED))
 		r->outcome = ISCSIMUX_FAILED;
+	else if (r->outcome != ISCSIMUX_UNKNOWN)
+		return;		/* the daemon had a reason of its own */
 	if (r->outcome == ISCSIMUX_FAILED)
 		r->response = slot->response;
 	r->reason = (enum iscsimux_reason)slot->reason;

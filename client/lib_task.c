@@ -30,6 +30,9 @@ void
 lib_task_error(struct iscsimux *h, struct lib_slot *slot,
     const struct msg_error *e)
 {
+	/* Once cancelled it has no right to answer R2Ts. */
+	if (slot->cancel)
+		return;
 	lib_task_fail(h, slot, e->reason, MSG_TMF_NO_RESPONSE, e->text);
 }
 

@@ -49,19 +49,33 @@ burst_new(struct iscsimux *h, struct lib_slot *slot, uint32_t off,
 	return part;
 }
 
+static uint32_t
+immediate_max(const struct iscsimux *h, uint32_t len)
+{
+	if (!h->session.immediate_data)
+		return 0;
+	return MIN(MIN(len, h->session.first_burst), dsl_max(h));
+}
+
+uint32_t
+lib_write_window(const struct iscsimux *h, uint32_t len)
+{
+	/* Before the first login nothing is known to be allowed. */
+	if (h->session.generation == 0)
+		return 0;
+	if (!h->session.initial_r2t)
+		return MIN(len, h->session.first_burst);
+	return immediate_max(h, len);
+}
+
 int
 lib_write_plan(struct iscsimux *h, struct lib_slot *slot)
 {
-	const struct iscsimux_session *s = &h->session;
 	struct lib_part *first = &slot->first, *burst = NULL;
-	uint32_t window = MIN(slot->buf.len, s->first_burst);
-	uint32_t immediate = 0, unsolicited = 0;
+	uint32_t window = lib_write_window(h, slot->buf.len);
+	uint32_t immediate = MIN(window, immediate_max(h, slot->buf.len));
+	uint32_t unsolicited = window - immediate;
 
-	/* Before the first login nothing unsolicited is known to be allowed. */
-	if (s->generation != 0 && s->immediate_data)
-		immediate = MIN(window, dsl_max(h));
-	if (s->generation != 0 && !s->initial_r2t)
-		unsolicited = window - immediate;
 	if (unsolicited > 0) {
 		burst = burst_new(h, slot, immediate, unsolicited);
 		if (burst == NULL)
