@@ -157,6 +157,8 @@ take_lock(struct opening *o)
 			return fail(o, -error, "cannot lock %s: %s",
 			    s->lock_path, strerror(error));
 		}
+		/* For a next start without root, should this one crash. */
+		(void)!fchown(s->lock, o->where->uid, (gid_t)-1);
 		if (fstat(s->lock, &held) == 0 &&
 		    stat(s->lock_path, &named) == 0 &&
 		    held.st_dev == named.st_dev && held.st_ino == named.st_ino)
