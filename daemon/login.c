@@ -152,9 +152,9 @@ check_status(struct login *l, const uint8_t *bhs, const uint8_t *data,
 	uint8_t detail = bhs[ISCSI_OFF_LOGIN_STATUS + 1];
 	const char *name = iscsi_login_status_name(class, detail);
 
-	l->status = (uint16_t)(class << 8 | detail);
 	if (class == 0)
 		return 0;
+	l->status = (uint16_t)(class << 8 | detail);
 	if (class == 1)
 		return fail_redirect(l, name, data, len);
 	return login_fail(&l->why, "target refused the login: %s (login "
@@ -300,7 +300,6 @@ login_response(struct login *l, const uint8_t *bhs, const uint8_t *data,
 {
 	if (l->verdict != LOGIN_SEND)
 		return l->verdict;
-	l->status = 0;
 	if (take_response(l, bhs, data, len) != 0)
 		l->verdict = LOGIN_FAILED;
 	return l->verdict;

@@ -100,8 +100,8 @@ const struct login_result *login_result(const struct login *l);
 const char *login_error(const struct login *l);
 
 /*
- * The status of the last Login Response as class << 8 | detail; 0 if the
- * failure was found on this side.
+ * The status with which the target refused, as class << 8 | detail; 0 if it
+ * did not, or if the failure was found on this side.
  */
 uint16_t login_status(const struct login *l);
 

@@ -95,6 +95,7 @@ START_TEST(test_status)
 	make_rsp(OP_END);
 	put_be16(rsp + ISCSI_OFF_LOGIN_STATUS, 0x0007);
 	ck_assert_int_eq(deliver(good_but(NULL)), LOGIN_DONE);
+	ck_assert_uint_eq(login_status(login), 0);
 }
 END_TEST
 

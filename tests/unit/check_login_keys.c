@@ -215,6 +215,16 @@ START_TEST(test_unanswered_within_offer)
 }
 END_TEST
 
+/* A rejected number keeps its default, even one that we did not offer. */
+START_TEST(test_reject_keeps_default)
+{
+	wanted.max_burst = 65536;
+	wanted.first_burst = 65536;
+	ck_assert_int_eq(run_but("MaxBurstLength=Reject"), LOGIN_DONE);
+	assert_has(described(), "max_burst=262144 first_burst=65536", "");
+}
+END_TEST
+
 /* Without unsolicited data FirstBurstLength is irrelevant and cannot harm. */
 START_TEST(test_first_burst_irrelevant)
 {
@@ -356,6 +366,7 @@ add_keys(Suite *suite)
 	tcase_add_test(tcase, test_bad_answers);
 	tcase_add_test(tcase, test_boolean_functions);
 	tcase_add_test(tcase, test_unanswered_within_offer);
+	tcase_add_test(tcase, test_reject_keeps_default);
 	tcase_add_test(tcase, test_first_burst_irrelevant);
 	tcase_add_test(tcase, test_digest_required);
 	tcase_add_test(tcase, test_digest_rejected_with_success);

@@ -319,6 +319,8 @@ START_TEST(test_proposals)
 		{ "HeaderDigest=None,CRC32C\n", "HeaderDigest=None\n", "hd=0" },
 		{ "HeaderDigest=X-a,CRC32C,None\n", "HeaderDigest=CRC32C\n",
 		    "hd=1" },
+		{ "HeaderDigest=X-org.example.a-digest-with-a-long-name,None"
+		    "\n", "HeaderDigest=None\n", "hd=0" },
 		{ "DataDigest=CRC32C\n", "DataDigest=CRC32C\n", "dd=1" },
 		{ "MaxConnections=8\n", "MaxConnections=1\n", "conn=1" },
 		{ "InitialR2T=No\n", "InitialR2T=No\n", "initial_r2t=0" },
