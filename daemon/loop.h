@@ -55,7 +55,10 @@ int loop_turn(struct loop *loop, uint32_t timeout_ms);
 /* Make loop_run() return after the current turn. */
 void loop_stop(struct loop *loop);
 
-/* Monotonic time in milliseconds, read once a turn. */
+/*
+ * Monotonic time in milliseconds, read once a turn and some milliseconds
+ * coarse; by this clock no timer fires early.
+ */
 uint64_t loop_now(const struct loop *loop);
 
 /* Turns run so far. */
@@ -107,7 +110,10 @@ loop_job_init(struct loop_job *job, loop_cb *cb, void *arg)
  */
 void loop_post(struct loop *loop, struct loop_job *job);
 
-/* Take a posted job back; harmless if it is not posted. */
+/*
+ * Take a posted job back; harmless if it is not posted.  Not for a job that
+ * was given to loop_reap().
+ */
 void loop_unpost(struct loop *loop, struct loop_job *job);
 
 /*

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -315,6 +316,27 @@ START_TEST(test_io_unwant_other)
 }
 END_TEST
 
+/* File descriptors that this process's epolls watch, by /proc. */
+static unsigned
+watched_fds(void)
+{
+	char path[64], line[128];
+	unsigned count = 0;
+	FILE *f;
+	int fd;
+
+	for (fd = 0; fd < 64; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+		f = fopen(path, "r");
+		if (f == NULL)
+			continue;
+		while (fgets(line, sizeof(line), f) != NULL)
+			count += strncmp(line, "tfd:", 4) == 0;
+		fclose(f);
+	}
+	return count;
+}
+
 /*
  * The watched fd is closed while another process could still hold the socket:
  * what arrives then must neither call anybody nor keep the loop awake.
@@ -322,20 +344,19 @@ END_TEST
 START_TEST(test_closed_fd_with_duplicate)
 {
 	int peer = dup(fx.sv[1]);
-	uint64_t before;
+	unsigned before = watched_fds();
 
 	fx.io[0] = loop_io_new(fx.loop, fx.sv[1], on_io_note, NULL);
 	loop_io_want(fx.io[0], LOOP_READ);
 	loop_turn(fx.loop, 0);
+	ck_assert_uint_eq(watched_fds(), before + 1);
 	loop_io_free(fx.io[0]);
 	fx.io[0] = NULL;
 	close(fx.sv[1]);
 	fx.sv[1] = -1;
 	poke(fx.sv[0]);
-	before = loop_now(fx.loop);
-	loop_turn(fx.loop, 50);
-	/* It slept until its own time, nothing woke it. */
-	ck_assert_uint_ge(loop_now(fx.loop), before + 50);
+	loop_turn(fx.loop, 0);
+	ck_assert_uint_eq(watched_fds(), before);
 	ck_assert_str_eq(fx.trace, "");
 	close(peer);
 }
@@ -387,6 +408,41 @@ START_TEST(test_timer_fires_once_not_early)
 	}
 	loop_turn(fx.loop, 20);
 	ck_assert_str_eq(fx.trace, "ttttt");
+}
+END_TEST
+
+/* Both are due; whoever fires first takes the other back. */
+static void
+clear_other(void *arg)
+{
+	struct loop_timer **other = arg;
+
+	note('c');
+	loop_timer_free(*other);
+	*other = NULL;
+}
+
+START_TEST(test_timer_free_other)
+{
+	struct loop_timer *t[2];
+	struct loop *clock;
+	uint64_t start;
+
+	t[0] = loop_timer_new(fx.loop, clear_other, &t[1]);
+	t[1] = loop_timer_new(fx.loop, clear_other, &t[0]);
+	loop_timer_set(t[0], 1);
+	loop_timer_set(t[1], 1);
+	/* Time passes in another loop, so that both are due at once. */
+	start = loop_now(fx.loop);
+	for (clock = loop_new(); loop_now(clock) < start + 20;)
+		loop_turn(clock, 5);
+	loop_free(clock);
+	loop_turn(fx.loop, FOREVER);
+	loop_turn(fx.loop, 10);
+	ck_assert_str_eq(fx.trace, "c");
+	ck_assert(t[0] == NULL || t[1] == NULL);
+	loop_timer_free(t[0]);
+	loop_timer_free(t[1]);
 }
 END_TEST
 
@@ -459,6 +515,7 @@ loop_suite(void)
 	tcase_add_test(tc, test_io_unwant_other);
 	tcase_add_test(tc, test_closed_fd_with_duplicate);
 	tcase_add_test(tc, test_timer_fires_once_not_early);
+	tcase_add_test(tc, test_timer_free_other);
 	tcase_add_test(tc, test_timer_clear_rearm_free);
 	tcase_add_test(tc, test_signal_and_run);
 	suite_add_tcase(suite, tc);

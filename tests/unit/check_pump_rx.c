@@ -138,6 +138,24 @@ START_TEST(test_kept_small_pdus)
 }
 END_TEST
 
+/* Of many slabs that one read could have filled, the empty ones go back. */
+START_TEST(test_half_a_large_pdu)
+{
+	const struct pdu_framing framing = { .max_dsl = 0 };
+	const size_t part = 2 * POOL_MEDIUM + 100;
+	unsigned turns;
+
+	fx_pair();
+	set_framing(&framing);
+	put_pdu(buf, BUF_SIZE, ISCSI_OP_DATA_IN, 1, 1024 * 1024, &framing);
+	peer_write(buf, part, BUF_SIZE);
+	for (turns = 0; turns < 4; turns++)
+		loop_turn(fx.worker->loop, 0);
+	ck_assert_uint_eq(conn_bytes_in(pump_conn(fx.pump)), part);
+	ck_assert_uint_eq(bytes_out(), 3 * POOL_MEDIUM);
+}
+END_TEST
+
 START_TEST(test_ahs)
 {
 	uint8_t bhs[ISCSI_BHS_LEN] = { ISCSI_OP_NOP_IN, 0x80, 0, 0, 2 };
@@ -415,6 +433,7 @@ pump_rx_suite(void)
 	tcase_add_loop_test(tc, test_dribble, 0, 4);
 	tcase_add_loop_test(tc, test_large_pdu, 0, 4);
 	tcase_add_test(tc, test_kept_small_pdus);
+	tcase_add_test(tc, test_half_a_large_pdu);
 	tcase_add_test(tc, test_ahs);
 	tcase_add_loop_test(tc, test_eof, 0, 7);
 	tcase_add_test(tc, test_reset);

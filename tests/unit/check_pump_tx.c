@@ -207,6 +207,7 @@ START_TEST(test_rewrite_unsent)
 {
 	const uint32_t len = 3000;
 	unsigned i, untouched = 0, touched;
+	uint64_t before;
 
 	fx_dial();
 	small_buffers();
@@ -215,13 +216,84 @@ START_TEST(test_rewrite_unsent)
 	write_until_full();
 	touched = fx.nwire;
 	ck_assert_uint_gt(touched, 0);
+	before = pump_unsent(fx.pump);
 	pump_foreach_unsent(fx.pump, empty_odd, &untouched);
 	ck_assert_uint_gt(untouched, 1);
+	ck_assert_uint_eq(before - pump_unsent(fx.pump),
+	    len * ((untouched + touched % 2) / 2));
 	peer_read_pdus(100, SIZE_MAX);
 	for (i = 0; i < 100; i++)
 		expect_pdu(&fx.seen[i], ISCSI_OP_NOP_OUT, i, i >= touched &&
 		    i < touched + untouched && i % 2 == 1 ? 0 : len);
 	ck_assert_uint_eq(pump_unsent(fx.pump), 0);
+}
+END_TEST
+
+static void
+collect(struct txpdu *pdu, void *arg)
+{
+	struct txpdu **odd = arg;
+
+	if (iscsi_itt(pdu->bhs) % 2 == 1)
+		odd[iscsi_itt(pdu->bhs)] = pdu;
+}
+
+START_TEST(test_drop_unsent)
+{
+	struct txpdu *odd[100] = { NULL };
+	unsigned i, at = 0, dropped = 0;
+
+	fx_pair();
+	UNTIL(fx.nconnected > 0);
+	small_buffers();
+	for (i = 0; i < 100; i++)
+		queue_pdu(3000, 3000);
+	write_until_full();
+	pump_foreach_unsent(fx.pump, collect, odd);
+	for (i = 0; i < 100; i++)
+		if (odd[i] != NULL) {
+			pump_drop_unsent(fx.pump, odd[i]);
+			dropped++;
+		}
+	ck_assert_uint_gt(dropped, 0);
+	ck_assert_uint_eq(fx.nreleased, fx.nsent + dropped);
+	fx.any_order = true;
+	peer_read_pdus(100 - dropped, SIZE_MAX);
+	for (i = 0; i < 100; i++)
+		if (odd[i] == NULL)
+			expect_pdu(&fx.seen[at++], ISCSI_OP_NOP_OUT, i, 3000);
+	ck_assert_uint_eq(pump_unsent(fx.pump), 0);
+}
+END_TEST
+
+/*
+ * The kernel takes nothing at all at first: what was laid out for it is laid
+ * out anew, with new numbers.
+ */
+START_TEST(test_full_from_the_start)
+{
+	uint8_t filler[ISCSI_BHS_LEN] = { ISCSI_OP_NOP_OUT, 0x80 };
+	unsigned i, n = 0;
+	int fd;
+
+	fx_pair();
+	UNTIL(fx.nconnected > 0);
+	small_buffers();
+	fd = conn_fd(pump_conn(fx.pump));
+	while (send(fd, filler, sizeof(filler), MSG_DONTWAIT) > 0)
+		n++;
+	for (i = 0; i < 3; i++)
+		queue_pdu(100 + i, 10);
+	write_until_full();
+	ck_assert_uint_eq(fx.nwire, 0);
+	ck_assert_uint_eq(fx.stamp, 3);
+	peer_read_pdus(n + 3, SIZE_MAX);
+	for (i = 0; i < 3; i++) {
+		expect_pdu(&fx.seen[n + i], ISCSI_OP_NOP_OUT, i, 100 + i);
+		ck_assert_uint_gt(get_be32(fx.seen[n + i].bhs +
+		    ISCSI_OFF_EXPSTATSN), 3);
+		ck_assert_str_eq(fx.life[i], "rws");
+	}
 }
 END_TEST
 
@@ -430,6 +502,8 @@ pump_tx_suite(void)
 	tcase_add_test(tc, test_batches);
 	tcase_add_test(tc, test_ahs);
 	tcase_add_test(tc, test_rewrite_unsent);
+	tcase_add_test(tc, test_drop_unsent);
+	tcase_add_test(tc, test_full_from_the_start);
 	tcase_add_test(tc, test_unsent_bytes);
 	tcase_add_test(tc, test_framing_switch);
 	tcase_add_test(tc, test_framing_switch_in_the_middle);

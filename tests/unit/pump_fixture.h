@@ -71,6 +71,7 @@ struct fixture {
 	unsigned		 nqueued;
 	unsigned		 nasked;
 	char			 life[MAX_PDUS][8];
+	bool			 any_order;	/* some were dropped */
 	unsigned		 nrestamped;
 	unsigned		 nwire;
 	unsigned		 nsent;
@@ -190,7 +191,8 @@ fx_wire(void *arg, struct txpdu *pdu)
 	ck_assert_ptr_eq(arg, &fx);
 	ck_assert_uint_gt(pdu->sent, 0);
 	live(pdu, 'w');
-	ck_assert_uint_eq(fx.nwire, iscsi_itt(pdu->bhs));
+	if (!fx.any_order)
+		ck_assert_uint_eq(fx.nwire, iscsi_itt(pdu->bhs));
 	fx.nwire++;
 	close_if(M_WIRE);
 	/* Still there, closed or not. */
@@ -203,7 +205,8 @@ fx_sent(void *arg, struct txpdu *pdu)
 	ck_assert_ptr_eq(arg, &fx);
 	ck_assert_uint_eq(pdu->sent, pdu->wire_len);
 	live(pdu, 's');
-	ck_assert_uint_eq(fx.nsent, iscsi_itt(pdu->bhs));
+	if (!fx.any_order)
+		ck_assert_uint_eq(fx.nsent, iscsi_itt(pdu->bhs));
 	fx.nsent++;
 	close_if(M_SENT);
 	ck_assert_uint_eq(pdu->sent, pdu->wire_len);
