@@ -390,15 +390,21 @@ keys_declare(struct conn *c, struct text_writer *w)
 }
 
 enum login_status
-keys_verdict(const struct conn *c)
+keys_conclude(struct conn *c)
 {
+	struct params *p = &c->params;
+
 	if (digest_policy(c, K_HEADER_DIGEST) == DIGEST_CRC32C &&
-	    !c->params.header_digest)
+	    !p->header_digest)
 		return LOGIN_INITIATOR_ERROR;
 	if (digest_policy(c, K_DATA_DIGEST) == DIGEST_CRC32C &&
-	    !c->params.data_digest)
+	    !p->data_digest)
 		return LOGIN_INITIATOR_ERROR;
-	if (c->params.first_burst > c->params.max_burst)
+	if (p->first_burst <= p->max_burst)
+		return LOGIN_OK;
+	/* Wrong where it was said, but the default may be too large. */
+	if (c->login->seen & UINT32_C(1) << K_FIRST_BURST)
 		return LOGIN_INITIATOR_ERROR;
+	p->first_burst = p->max_burst;
 	return LOGIN_OK;
 }

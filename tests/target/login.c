@@ -99,7 +99,7 @@ login_reply(struct conn *c)
 	if ((flags & ISCSI_LOGIN_TRANSIT) && l->proposed == 0 &&
 	    l->out_pos + n == l->out_len) {
 		if ((flags & 3) == ISCSI_STAGE_FULL_FEATURE) {
-			uint16_t status = keys_verdict(c);
+			uint16_t status = keys_conclude(c);
 
 			if (status != LOGIN_OK)
 				return login_fail(c, status);

@@ -61,7 +61,7 @@ void keys_declare(struct conn *c, struct text_writer *w);
 /* The values that hold when nothing is negotiated. */
 void keys_defaults(struct conn *c);
 
-/* Whether the result is acceptable to the options. */
-enum login_status keys_verdict(const struct conn *c);
+/* Whether the result is acceptable, to the RFC and to the options. */
+enum login_status keys_conclude(struct conn *c);
 
 #endif
