@@ -171,7 +171,7 @@ do_valgrind() {
 	[ ! -f "$top/tests/valgrind.supp" ] ||
 	    command="$command --suppressions=$top/tests/valgrind.supp"
 	build native || return
-	local -x CK_TIMEOUT_MULTIPLIER=30 TEST_TIMEOUT_FACTOR=10
+	local -x CK_FORK=no CK_TIMEOUT_MULTIPLIER=30 TEST_TIMEOUT_FACTOR=10
 	local -x TEST_SCALE=$valgrind_scale VALGRIND=$command
 	suite native valgrind check-compiled "--valgrind --timeout=1800"
 	suite native valgrind check-integration --timeout=3600
