@@ -50,8 +50,8 @@ struct conn *conn_dial(struct worker *w, const char *host, uint16_t port,
 /*
  * Take over `fd`, a stream socket that is connected already; on_connected()
  * follows in a later turn.  Other processes may hold it too: its file status
- * flags are neither changed nor relied on.  NULL with errno set, and then the fd
- * stays the caller's.
+ * flags are neither changed nor relied on.  NULL with errno set on failure,
+ * and then the fd stays the caller's.
  */
 struct conn *conn_adopt(struct worker *w, int fd, const struct conn_ops *ops,
     void *arg);
