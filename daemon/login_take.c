@@ -129,8 +129,9 @@ take_refusal(struct login_keys *k, enum login_key id,
 		return fail_pair(why, pair, "a key that RFC 7143 requires it "
 		    "to understand");
 	if (rule->kind == LOGIN_KIND_LIST && text_value_is(pair, "Reject"))
-		return login_fail(why, "target rejected %s=%s", rule->name,
-		    k->list[id]);
+		return login_fail(why, "target rejected %s=%s%s", rule->name,
+		    k->list[id], id == LOGIN_KEY_AUTH_METHOD ? ": it wants "
+		    "authentication, which is not configured" : "");
 	k->value[id] = rule->def;
 	k->state[id] = LOGIN_KEY_DEFAULTED;
 	return 0;

@@ -294,7 +294,8 @@ START_TEST(test_auth_method)
 		{ "", NULL },
 		{ "AuthMethod=CHAP\n", "target wants CHAP, which is not "
 		    "configured" },
-		{ "AuthMethod=Reject\n", "target rejected AuthMethod=None" },
+		{ "AuthMethod=Reject\n", "target rejected AuthMethod=None"
+		    ": it wants authentication, which is not configured" },
 		{ "AuthMethod=KRB5\n", "target chose AuthMethod=KRB5, but we "
 		    "offered only None" },
 		{ "AuthMethod=CHAP,None\n", "target chose AuthMethod="
