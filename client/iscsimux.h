@@ -276,7 +276,10 @@ int iscsimux_connect(struct iscsimux *h, const char *path);
  */
 int iscsimux_connect_fd(struct iscsimux *h, int fd);
 
-/* The path that iscsimux_connect(h, NULL) would use; never NULL. */
+/*
+ * The path that iscsimux_connect(h, NULL) would use; never NULL.  A program
+ * with more privileges than its caller does not heed the environment.
+ */
 const char *iscsimux_default_path(void);
 
 /*
@@ -561,7 +564,7 @@ struct iscsimux_answer {
 	bool		synthetic;	/* made by the daemon, not the target */
 	enum iscsimux_outcome outcome;	/* FINAL, OUTCOME */
 	bool		not_sent;	/* OUTCOME */
-	uint8_t		response;	/* OUTCOME: to the daemon's ABORT TASK */
+	uint8_t		response;	/* OUTCOME: to the ABORT TASK */
 	enum iscsimux_reason reason;	/* OUTCOME, ERROR */
 	const char	*text;		/* never NULL */
 };
@@ -595,8 +598,8 @@ int iscsimux_submit(struct iscsimux *h, const struct iscsimux_pdu *pdu,
  * Submit a further PDU of an open raw task: a Data-Out or the continuation of
  * a Text Request.  With ISCSIMUX_ASSIGN_ITT it bears the tag that the task
  * was given.  Its data segment, too, is read until the task ends.  Returns
- * -ENOENT if the task has ended or is cancelled, -EAGAIN if 64 such PDUs of the task wait to
- * be sent, -EINVAL, -ENOMEM, -ENOTCONN.
+ * -ENOENT if the task has ended or is cancelled, -EAGAIN if 64 such PDUs of
+ * the task wait to be sent, -EINVAL, -ENOMEM, -ENOTCONN.
  */
 int iscsimux_submit_more(struct iscsimux *h, uint64_t id,
     const struct iscsimux_pdu *pdu, unsigned flags);

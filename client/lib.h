@@ -54,7 +54,7 @@ struct lib_buffer {
 	size_t			 niov;
 	uint32_t		 len;
 	size_t			 hint;	/* piece that was used last and */
-	uint32_t		 hint_off;	/* the offset of its first byte */
+	uint32_t		 hint_off;	/* where it begins */
 };
 
 enum lib_part_kind {
@@ -124,14 +124,14 @@ struct lib_slot {
 	uint8_t			 direction;	/* LIB_EXECUTE */
 	bool			 queued;	/* on the send queue */
 	bool			 started;	/* `start` is valid */
-	bool			 continued;	/* more than the first PDU left */
+	bool			 continued;	/* a further PDU has left */
 	bool			 cancel;
 	bool			 cancel_sent;
 	bool			 failed;	/* ends as ISCSIMUX_FAILED */
 	uint8_t			 response;	/* of that failure */
 	uint16_t		 reason;
 	char			*why;		/* owned, or NULL */
-	uint64_t		 start;		/* of its first frame, see out */
+	uint64_t		 start;		/* of its frames in `made` */
 	uint64_t		 ref_end;	/* of the last byte taken from
 						   the caller's memory */
 	uint32_t		 itt;
@@ -207,8 +207,8 @@ struct iscsimux {
 	int			 calls;		/* callbacks of this service */
 	uint32_t		 conn;		/* counts connections */
 	bool			 dying;
-	bool			 draining;	/* requests of a closed connection
-						   are being completed */
+	bool			 draining;	/* completing the requests of
+						   a closed connection */
 	bool			 hello_wanted;
 	bool			 attach_wanted;	/* asked for, not sent */
 
@@ -225,7 +225,7 @@ struct iscsimux {
 	uint32_t		 data_max;	/* bytes of data in a frame */
 
 	uint16_t		 reason;
-	bool			 told;		/* text is why the connection ends */
+	bool			 told;		/* text says why it ends */
 	int			 attach_error;
 	char			 text[MSG_TEXT_MAX + 1];
 

@@ -119,7 +119,8 @@ on_outcome(struct iscsimux *h, uint64_t cookie, const uint8_t *payload,
 	if (slot == NULL || !lib_is_task(slot))
 		return 0;
 	/* An outcome that a later version has: all that is sure is the end. */
-	if (m.outcome < MSG_OUTCOME_REFUSED || m.outcome > MSG_OUTCOME_TIMED_OUT)
+	if (m.outcome < MSG_OUTCOME_REFUSED ||
+	    m.outcome > MSG_OUTCOME_TIMED_OUT)
 		m.outcome = MSG_OUTCOME_UNKNOWN;
 	lib_slot_outcome(h, slot, &m);
 	return lib_alive(h, conn) ? 0 : LIB_GONE;

@@ -109,7 +109,8 @@ get_status(const struct lib_slot *slot, const uint8_t *bhs,
 		r->residual = get_be32(bhs + ISCSI_OFF_RESIDUAL);
 	if (r->underflow)
 		moved -= MIN(moved, r->residual);
-	r->transferred = slot->direction == ISCSIMUX_DATA_IN ? slot->got : moved;
+	r->transferred = slot->direction == ISCSIMUX_DATA_IN ?
+	    slot->got : moved;
 }
 
 /* Data segment: SenseLength, sense, response data (section 11.4.7). */
