@@ -76,8 +76,11 @@ class Pdu:
         return f"<{self.bhs.hex(' ', 4)} + {len(self.data)} bytes>"
 
 
-class Closed(Exception):
+class Closed(Failure):
     """The target has closed the connection."""
+
+    def __init__(self):
+        super().__init__("the target has closed the connection")
 
 
 class Wire:

@@ -228,6 +228,28 @@ def block_commands():
     target.check_no_error()
 
 
+@test("a write to blocks on their way out does not spoil their digests")
+def overwritten():
+    target = Target()
+    keys = ("HeaderDigest=CRC32C", "DataDigest=CRC32C", "ImmediateData=No",
+            "MaxRecvDataSegmentLength=262144")
+    # More than socket buffers hold, so that a PDU is partly sent.
+    count = 40
+    size = 256 << 10
+    with Session(target.portals[0], *keys, name="iqn.a:1") as reader, \
+            Session(target.portals[0], "FirstBurstLength=262144",
+                    name="iqn.b:2") as writer:
+        for _ in range(count):
+            reader.command(read10(0, 512), size)
+        wait_until(lambda: target.counters()["commands"] == count, "reads")
+        writer.good(writer.command(write10(0, 512), size, b"\xff" * size))
+        for number in range(count):
+            data = reader.expect(0x25).data
+            check(set(data) <= {0, 255}, f"bytes of read {number}")
+        check(data == b"\xff" * size, "the last read shows old data")
+    target.check_no_error()
+
+
 # --- Task management
 
 def manage(s, function, itt=NONE, lun=0, cmdsn=0):

@@ -23,6 +23,9 @@
 
 #define CONN_TURNS 4	/* reads of one turn, so that others get theirs */
 
+static void conn_say(struct conn *, const char *, const char *, va_list)
+    __attribute__((format(printf, 3, 0)));
+
 static void
 conn_say(struct conn *c, const char *what, const char *fmt, va_list ap)
 {

@@ -46,6 +46,7 @@ client_close(struct ctl_client *cl)
 	cl->source.fd = -1;
 	json_decref(cl->answers);
 	cl->answers = NULL;
+	cl->pings = 0;
 }
 
 /* Answers are short, so a client that does not take one at once is gone. */
@@ -87,11 +88,12 @@ client_line(struct ctl_client *cl)
 	json_t *answer;
 
 	answer = ctl_command(cl->ctl->target, cl->line, &cl->pings);
-	if (answer == NULL) {
+	/* What was ordered is sent first, so that tests need not wait. */
+	if (answer == NULL)
 		cl->answers = json_array();
-		return;
-	}
-	client_send(cl, answer);
+	conn_push_all(cl->ctl->target);
+	if (answer != NULL)
+		client_send(cl, answer);
 }
 
 static void
@@ -137,7 +139,7 @@ ctl_ready(struct source *s, uint32_t events)
 		cl = ctl->clients[i];
 		if (cl == NULL)
 			cl = ctl->clients[i] = xalloc(sizeof(*cl));
-		else if (cl->source.fd >= 0 || cl->pings > 0)
+		else if (cl->source.fd >= 0)
 			continue;
 		memset(cl, 0, sizeof(*cl));
 		cl->ctl = ctl;

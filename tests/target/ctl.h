@@ -26,7 +26,8 @@ void ctl_conn_gone(struct target *t, const struct conn *c);
 
 /*
  * ctl_cmd.c: do what `line` says (it is cut into words).  Returns the answer,
- * or NULL if it comes later: then `*pings` pings are under way.
+ * or NULL if it comes later: then `*pings` pings are under way.  What it
+ * queues is sent by conn_push_all().
  */
 json_t *ctl_command(struct target *t, char *line, unsigned *pings);
 

@@ -357,7 +357,6 @@ json_t *
 ctl_command(struct target *t, char *line, unsigned *pings)
 {
 	struct words words = { .n = 0 };
-	json_t *answer;
 	char *save = NULL;
 	char *w;
 	size_t i;
@@ -374,9 +373,7 @@ ctl_command(struct target *t, char *line, unsigned *pings)
 			continue;
 		if (words.n < commands[i].least + 1)
 			return failed(commands[i].usage);
-		answer = commands[i].run(t, &words, pings);
-		conn_push_all(t);
-		return answer;
+		return commands[i].run(t, &words, pings);
 	}
 	return failed("unknown command");
 }
