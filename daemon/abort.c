@@ -21,6 +21,70 @@ can_abort(const struct task *t)
 	return t->opcode == ISCSI_OP_SCSI_CMD || t->opcode == ISCSI_OP_TEXT_REQ;
 }
 
+static bool
+is_affected(const struct task *t, const struct task *tmf)
+{
+	if (t->kind != TASK_CLIENT || t->state != TASK_SENT || t->answered)
+		return false;
+	if (tmf->function == ISCSI_TMF_ABORT_TASK)
+		return t->slot.itt == tmf->ref_itt && can_abort(t);
+	if (t->opcode != ISCSI_OP_SCSI_CMD)
+		return false;
+	switch (tmf->function) {
+	case ISCSI_TMF_ABORT_TASK_SET:
+	case ISCSI_TMF_CLEAR_TASK_SET:
+	case ISCSI_TMF_LUN_RESET:
+		return t->lun == tmf->lun && serial_lt(t->cmdsn, tmf->cmdsn);
+	case ISCSI_TMF_TARGET_WARM_RESET:
+		return serial_lt(t->cmdsn, tmf->cmdsn);
+	default:
+		return false;
+	}
+}
+
+/*
+ * The data of a task that is to end is cut short: its R2Ts are answered by
+ * empty Data-Outs, because the target may wait for them before it answers the
+ * task management function.  But only behind that function: to the target
+ * less data than it asked for is an error as long as the task lives (RFC 7143
+ * sections 4.2.3.3 and 11.7.1).
+ */
+void
+abort_cut_data(struct task *t)
+{
+	struct session *s = t->session;
+	const struct task *tmf = s->tmf;
+
+	if (!t->cut && (tmf == NULL || tmf->kind != TASK_CLIENT ||
+	    !is_affected(t, tmf)))
+		return;
+	if (r2t_answer_all(t) != 0)
+		session_fail(s, "no memory to answer an R2T");
+}
+
+/* A task management function is handed to the pump. */
+void
+abort_tmf_sent(struct task *tmf)
+{
+	struct session *s = tmf->session;
+	struct router_slot *slot;
+
+	if (tmf->kind == TASK_ABORT) {
+		if (tmf->victim != NULL) {
+			tmf->victim->cut = true;
+			abort_cut_data(tmf->victim);
+		}
+		return;
+	}
+	for (slot = router_next(s->router, NULL); slot != NULL;
+	    slot = router_next(s->router, slot)) {
+		struct task *t = (struct task *)(void *)slot;
+
+		if (t->end != TASK_END_NONE)
+			abort_cut_data(t);
+	}
+}
+
 /* Have the daemon's own ABORT TASK sent for a task that is on the wire. */
 static void
 queue_abort(struct task *t)
@@ -95,10 +159,8 @@ abort_task(struct task *t, enum task_end why)
 		task_end_later(t);
 		break;
 	default:
-		/* The target may wait for the data before it answers. */
 		session_tx_drop_data(t);
-		if (r2t_answer_all(t) != 0)
-			session_fail(t->session, "no memory to answer an R2T");
+		abort_cut_data(t);
 		task_watch_progress(t);
 		end_sent(t);
 		break;
@@ -119,8 +181,7 @@ abort_orphan(struct task *t)
 	t->end = TASK_END_ORPHAN;
 	s->stats.orphans++;
 	task_orphan(t);
-	if (r2t_answer_all(t) != 0)
-		session_fail(s, "no memory to answer an R2T");
+	abort_cut_data(t);
 	end_sent(t);
 }
 
@@ -237,26 +298,6 @@ end_affected(struct task *t, const struct task *tmf)
 		    own ? MSG_R_CANCELLED : MSG_R_RESET, 0, text);
 	}
 	abort_retire(t);
-}
-
-static bool
-is_affected(const struct task *t, const struct task *tmf)
-{
-	if (t->kind != TASK_CLIENT || t->opcode != ISCSI_OP_SCSI_CMD ||
-	    t->state != TASK_SENT || t->answered)
-		return false;
-	switch (tmf->function) {
-	case ISCSI_TMF_ABORT_TASK:
-		return t->slot.itt == tmf->ref_itt;
-	case ISCSI_TMF_ABORT_TASK_SET:
-	case ISCSI_TMF_CLEAR_TASK_SET:
-	case ISCSI_TMF_LUN_RESET:
-		return t->lun == tmf->lun && serial_lt(t->cmdsn, tmf->cmdsn);
-	case ISCSI_TMF_TARGET_WARM_RESET:
-		return serial_lt(t->cmdsn, tmf->cmdsn);
-	default:
-		return false;
-	}
 }
 
 static void

@@ -290,11 +290,11 @@ client_submit_end(struct client *c)
 	if (in == NULL)
 		return;
 	r = frame_pdu_end(&in->frames, flags);
-	if (in->discard && (flags & FRAME_F_MORE) != 0)
-		r = 1;
-	else if (r < 0)
+	if (r < 0)
 		refuse(c, in, MSG_R_BAD_LENGTH, "the frame's length disagrees "
 		    "with the lengths in the BHS of its PDU");
+	if (in->discard)
+		r = (flags & FRAME_F_MORE) != 0;
 	if (r == 1) {
 		keep_partial(c, in);
 		return;

@@ -32,9 +32,8 @@ send_probe(struct session *s)
 	uint8_t bhs[ISCSI_BHS_LEN];
 
 	nop_bhs(bhs, true);
-	s->gap.probing = true;
-	return session_tx_daemon(s, TASK_PROBE, bhs, &s->nopq) != NULL ?
-	    0 : -ENOMEM;
+	s->gap.asked = session_tx_daemon(s, TASK_PROBE, bhs, &s->nopq);
+	return s->gap.asked != NULL ? 0 : -ENOMEM;
 }
 
 static int
@@ -44,9 +43,9 @@ send_plug(struct session *s, uint32_t cmdsn)
 	struct task *t;
 
 	nop_bhs(bhs, false);
-	s->gap.probing = true;
 	s->stats.plugs++;
 	t = session_tx_daemon(s, TASK_PLUG, bhs, &s->nopq);
+	s->gap.asked = t;
 	if (t == NULL)
 		return -ENOMEM;
 	t->cmdsn = cmdsn;
@@ -76,7 +75,7 @@ gap_rejected(struct session *s, uint32_t cmdsn)
 		g->cmdsn[i] = g->cmdsn[i - 1];
 	g->cmdsn[i] = cmdsn;
 	g->count++;
-	return g->probing ? 0 : send_probe(s);
+	return g->asked != NULL ? 0 : send_probe(s);
 }
 
 /*
@@ -89,7 +88,7 @@ gap_answered(struct session *s)
 	struct gap *g = &s->gap;
 	uint32_t done = 0;
 
-	g->probing = false;
+	g->asked = NULL;
 	while (done < g->count && serial_lt(g->cmdsn[done], s->sn.expcmdsn))
 		done++;
 	g->count -= done;

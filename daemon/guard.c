@@ -260,6 +260,9 @@ guard_data_out(const struct session *s, struct task *t,
 
 	if (!check_lengths(s, pdu, why))
 		return false;
+	if (t->end != TASK_END_NONE)
+		return guard_no(why, MSG_R_BAD_TAG, "the task is being "
+		    "aborted; the daemon answers its R2Ts");
 	if (r == NULL)
 		return guard_no(why, MSG_R_BAD_TAG, "the target has asked for "
 		    "no data of this task");
@@ -292,7 +295,8 @@ guard_text_more(const struct session *s, const struct task *t,
 {
 	if (!check_lengths(s, pdu, why))
 		return false;
-	if (!t->text_more || iscsi_ttt(pdu->bhs) != t->text_ttt)
+	if (!t->text_more || t->end != TASK_END_NONE ||
+	    iscsi_ttt(pdu->bhs) != t->text_ttt)
 		return guard_no(why, MSG_R_BAD_TAG, "the Target Transfer Tag "
 		    "is not that of an unanswered Text Response");
 	if (iscsi_is_immediate(pdu->bhs) || pdu->data.len > 0)

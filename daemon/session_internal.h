@@ -112,6 +112,7 @@ struct task {
 	uint8_t			 end;		/* enum task_end */
 	bool			 immediate;
 	bool			 answered;	/* final PDU came, slot is held */
+	bool			 cut;		/* an ABORT TASK about it was sent */
 	bool			 synthetic;	/* TMF: the daemon answers */
 	uint8_t			 synthetic_response;
 	bool			 text_more;	/* Text: target wants a request */
@@ -193,7 +194,7 @@ enum session_phase {
 struct gap {
 	uint32_t	cmdsn[GAP_MAX];
 	uint32_t	count;
-	bool		probing;	/* a NOP-Out of ours is outstanding */
+	const struct task *asked;	/* the NOP-Out that is outstanding */
 };
 
 struct session {
@@ -293,6 +294,8 @@ int r2t_answer_all(struct task *t);
 
 /* abort.c */
 void abort_task(struct task *t, enum task_end why);
+void abort_cut_data(struct task *t);
+void abort_tmf_sent(struct task *tmf);
 void abort_orphan(struct task *t);
 void abort_overdue(struct task *t);
 void abort_response(struct task *abort, uint8_t response);

@@ -114,8 +114,7 @@ on_r2t(struct task *t, struct rxpdu *pdu)
 		return;
 	}
 	if (t->end != TASK_END_NONE) {
-		if (r2t_answer_all(t) != 0)
-			session_fail(s, "no memory to answer an R2T");
+		abort_cut_data(t);
 		return;
 	}
 	task_watch_progress(t);
@@ -180,6 +179,7 @@ static void
 on_daemon_task(struct task *t, struct rxpdu *pdu)
 {
 	struct session *s = t->session;
+	bool asked;
 
 	switch (t->kind) {
 	case TASK_ABORT:
@@ -190,8 +190,9 @@ on_daemon_task(struct task *t, struct rxpdu *pdu)
 		session_logged_out(s);
 		break;
 	default:
+		asked = s->gap.asked == t;
 		task_free(t);
-		if (s->gap.probing)
+		if (asked)
 			gap_answered(s);
 		break;
 	}

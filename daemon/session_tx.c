@@ -95,7 +95,11 @@ session_tx_request(struct task *t)
 {
 	struct session *s = t->session;
 
-	if (t->opcode == ISCSI_OP_TEXT_REQ) {
+	if (t == s->text) {
+		/* Others wait for the end of this exchange. */
+		t->queue = &s->textq;
+		TAILQ_INSERT_HEAD(&s->textq, t, queue_link);
+	} else if (t->opcode == ISCSI_OP_TEXT_REQ) {
 		task_enqueue(t, &s->textq);
 	} else if (t->opcode == ISCSI_OP_TMF_REQ) {
 		task_enqueue(t, &s->tmfq);
@@ -148,6 +152,8 @@ session_tx_drop_data(struct task *t)
 	t->data_queued = 0;
 	if (STAILQ_EMPTY(&t->owner->dataq))
 		deactivate_data(t->owner);
+	if (t->session->npaused > 0)
+		resume_paused(t->session);
 }
 
 /* The attachment ends and has no task any more. */
@@ -231,8 +237,10 @@ commit(struct task *t)
 	put_be32(pdu->bhs + ISCSI_OFF_ITT, t->slot.itt);
 	sn_stamp(&s->sn, pdu->bhs);
 	t->cmdsn = get_be32(pdu->bhs + ISCSI_OFF_CMDSN);
-	if (t->opcode == ISCSI_OP_TMF_REQ)
+	if (t->opcode == ISCSI_OP_TMF_REQ) {
 		stamp_tmf(t, pdu->bhs);
+		abort_tmf_sent(t);
+	}
 	/* A Text continuation belongs to a task that is on the wire. */
 	pdu->task = t->state == TASK_SENT ? NULL : t;
 	if (t->state == TASK_QUEUED)

@@ -100,7 +100,8 @@ task_watch_progress(struct task *t)
 {
 	struct session *s = t->session;
 
-	if (t->owner != NULL && (t->text_more || r2t_wanted(t) != NULL))
+	if (t->owner != NULL && t->end == TASK_END_NONE &&
+	    (t->text_more || r2t_wanted(t) != NULL))
 		t->stall_at = loop_now(s->worker->loop) +
 		    s->worker->config->limits.r2t_timeout;
 	else

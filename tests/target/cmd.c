@@ -76,7 +76,7 @@ cmd_send_r2t(struct conn *c, struct task *k)
 {
 	struct out *o = out_new(c, ISCSI_OP_R2T);
 	struct r2t *r = &k->r2ts[(k->r2t_first + k->r2t_count++) %
-	    CONN_R2T_MAX];
+	    TASK_R2T_MAX];
 
 	memset(r, 0, sizeof(*r));
 	r->offset = k->asked;
@@ -233,6 +233,8 @@ unsolicited_end(struct conn *c)
 	k->moved += dsl;
 	k->asked = k->moved;
 	k->unsolicited -= dsl;
+	if (c->rx.bhs[ISCSI_OFF_FLAGS] & ISCSI_FLAG_FINAL)
+		k->unsolicited = 0;
 	k->unsol_datasn++;
 	if (k->state == TASK_ENDED)
 		task_data_done(c, k);
@@ -264,7 +266,8 @@ unsolicited_header(struct conn *c, struct task *k)
 		return conn_protocol_error(c, "unsolicited data above "
 		    "FirstBurstLength or EDTL: %u, not %u", dsl,
 		    k->unsolicited);
-	if (final != (dsl == k->unsolicited))
+	if (final != (dsl == k->unsolicited) &&
+	    !(final && k->state == TASK_ENDED))
 		return conn_protocol_error(c, "F bit %d with %u of %u "
 		    "unsolicited bytes", final, dsl, k->unsolicited);
 	if (k->state != TASK_ENDED)
@@ -285,7 +288,7 @@ solicited_end(struct conn *c)
 	k->moved += dsl;
 	if (!(c->rx.bhs[ISCSI_OFF_FLAGS] & ISCSI_FLAG_FINAL))
 		return 0;
-	k->r2t_first = (k->r2t_first + 1) % CONN_R2T_MAX;
+	k->r2t_first = (k->r2t_first + 1) % TASK_R2T_MAX;
 	k->r2t_count--;
 	c->target->counters.r2ts_open--;
 	if (k->state == TASK_ENDED)
