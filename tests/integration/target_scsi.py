@@ -285,12 +285,17 @@ def abort_task():
         s.data_out(itt, r2t.word5, b"", 512, 1)
         check_equal(s.read(0, 4), bytes(2048), "the disk")
         check_equal(target.counters()["r2ts_open"], 0, "R2Ts open")
+        # R2Ts of a single aborted task may stay unanswered.
+        itt = s.command(write10(0, 4), 2048)
+        s.expect(0x31)
+        managed(s, manage(s, 1, itt, cmdsn=s.cmdsn - 1), 0)
+        s.good(s.command(TEST_UNIT_READY, itt=itt))
         # An immediate command has no CmdSN: RefCmdSN is the request's own.
         target.order("hold all")
         itt = s.command(TEST_UNIT_READY, immediate=True)
         managed(s, manage(s, 1, itt, cmdsn=s.cmdsn), 0)
     target.check_no_error()
-    check_equal(target.counters()["aborted_tasks"], 3, "aborted tasks")
+    check_equal(target.counters()["aborted_tasks"], 4, "aborted tasks")
 
 
 @test("ABORT TASK SET waits until R2Ts are answered, and spares other LUNs")

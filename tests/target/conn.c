@@ -94,18 +94,6 @@ conn_paused(const struct conn *c)
 	    c->out_bytes > CONN_OUT_BYTES;
 }
 
-int
-rx_buffer(struct conn *c, uint32_t len)
-{
-	free(c->rx.owned);
-	c->rx.owned = malloc(len > 0 ? len : 1);
-	if (c->rx.owned == NULL)
-		return -ENOMEM;
-	c->rx.dst = c->rx.owned;
-	c->rx.room = len;
-	return 0;
-}
-
 static int
 conn_header(struct conn *c)
 {

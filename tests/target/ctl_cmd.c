@@ -215,7 +215,7 @@ run_ping(struct target *t, const struct words *w, unsigned *pings)
 		c->ping.outstanding = true;
 		c->ping.ttt = c->next_ttt++;
 		c->ping.lun = lun;
-		ffp_nop_in(c, c->ping.ttt, lun);
+		nop_in_send(c, c->ping.ttt, lun);
 		++*pings;
 	}
 	return *pings > 0 ? NULL : failed("no session");
@@ -231,7 +231,7 @@ run_async(struct target *t, const struct words *w, unsigned *pings)
 	TAILQ_FOREACH(c, &t->conns, link) {
 		if (c->phase != CONN_FULL)
 			continue;
-		ffp_async(c, (uint8_t)number(w->w[1], 0xff),
+		async_send(c, (uint8_t)number(w->w[1], 0xff),
 		    (uint16_t)number(w->w[2], 0xffff),
 		    (uint16_t)number(w->w[3], 0xffff),
 		    (uint16_t)number(w->w[4], 0xffff));
@@ -276,7 +276,7 @@ run_window(struct target *t, const struct words *w, unsigned *pings)
 	t->queue_depth = (uint32_t)number(w->w[1], 65536);
 	TAILQ_FOREACH(c, &t->conns, link)
 		if (c->phase == CONN_FULL && !c->discovery)
-			ffp_nop_in(c, ISCSI_TAG_NONE, 0);
+			nop_in_send(c, ISCSI_TAG_NONE, 0);
 	return ok();
 }
 

@@ -78,8 +78,8 @@ enter_full_feature(struct conn *c)
 	c->tsih = t->last_tsih;
 	c->framing = in;
 	pdu_parser_set_framing(&c->parser, &in);
-	if (c->params.max_r2t > CONN_R2T_MAX)
-		c->params.max_r2t = CONN_R2T_MAX;
+	if (c->params.max_r2t > TASK_R2T_MAX)
+		c->params.max_r2t = TASK_R2T_MAX;
 	t->counters.logins++;
 	c->phase = CONN_FULL;
 }

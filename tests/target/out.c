@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/target/alloc.h"
 #include "tests/target/conn.h"
 
 #define OUT_BATCH	(1u << 20)	/* bytes of one write, about */
@@ -24,8 +25,8 @@ out_new(struct conn *c, uint8_t opcode)
 
 	if (o != NULL)
 		c->target->free_outs = o->next_free;
-	else if ((o = malloc(sizeof(*o))) == NULL)
-		abort();
+	else
+		o = xalloc(sizeof(*o));
 	memset(o, 0, offsetof(struct out, trailer));
 	o->bhs[0] = opcode;
 	o->bhs[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL;
@@ -57,8 +58,7 @@ out_copy(struct out *o, const void *data, uint32_t len)
 {
 	if (len == 0)
 		return;
-	if ((o->owned = malloc(len)) == NULL)
-		abort();
+	o->owned = xalloc(len);
 	memcpy(o->owned, data, len);
 	o->data = o->owned;
 	o->len = len;

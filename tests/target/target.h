@@ -7,7 +7,6 @@
 #define TARGET_TARGET_H
 
 #include <sys/queue.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <stdbool.h>
@@ -15,6 +14,7 @@
 #include <stdint.h>
 
 #include "tests/target/disk.h"
+#include "tests/target/loop.h"
 #include "tests/target/options.h"
 
 struct conn;
@@ -57,21 +57,6 @@ struct counters {
 #define X(name) uint64_t name;
 	TARGET_COUNTERS(X)
 #undef X
-};
-
-/* Something with a file descriptor; `ready` gets EPOLL* bits. */
-struct source {
-	int		  fd;
-	uint32_t	  armed;	/* events asked for; 0: not in epoll */
-	void		(*ready)(struct source *, uint32_t events);
-};
-
-struct portal {
-	struct source		 source;
-	struct target		*target;
-	struct sockaddr_storage	 addr;
-	socklen_t		 addr_len;
-	char			 name[64];	/* ADDR:PORT */
 };
 
 enum hold {
@@ -124,21 +109,5 @@ struct target {
 	struct task		*free_tasks;
 	struct iovec		 iov[TARGET_IOV];
 };
-
-/* loop.c: run until `stopping`; returns 0 or -errno. */
-int loop_init(struct target *t);
-int loop_run(struct target *t);
-void loop_deinit(struct target *t);
-
-/* Ask for `events` (EPOLL* bits) of a source; 0 takes it out. */
-int loop_arm(struct target *t, struct source *s, uint32_t events);
-
-/* portal.c: listen at `name` (ADDR:PORT, [ADDR]:PORT); 0 or -errno. */
-int portal_open(struct target *t, const char *name);
-void portal_close(struct portal *p);
-
-/* Write a socket address as ADDR:PORT. */
-void portal_format(const struct sockaddr *sa, socklen_t len, char *buf,
-    size_t size);
 
 #endif

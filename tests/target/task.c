@@ -66,6 +66,18 @@ task_free(struct conn *c, struct task *k)
 	c->target->free_tasks = k;
 }
 
+bool
+task_forgotten(struct conn *c, uint32_t itt)
+{
+	struct task *k = task_find(c, itt);
+
+	if (k == NULL || k->state != TASK_ENDED || k->wait != NULL ||
+	    k->unsolicited > 0 || k->receiving)
+		return false;
+	task_free(c, k);
+	return true;
+}
+
 void
 task_leave_window(struct conn *c, struct task *k)
 {
