@@ -65,6 +65,7 @@ struct daemon {
 	TAILQ_HEAD(, daemon_client) clients;
 	uint32_t		 nclients;
 	uint64_t		 last_client_id;
+	bool			 full;		/* and the log says so */
 
 	struct loop_signal	*on_term;
 	struct loop_signal	*on_int;

@@ -37,6 +37,7 @@ on_client_gone(void *arg)
 
 	TAILQ_REMOVE(&d->clients, dc, link);
 	d->nclients--;
+	d->full = false;
 	free(dc);
 	if (d->data != NULL)
 		listener_resume(d->data);
@@ -73,9 +74,12 @@ on_data_accept(void *arg, int fd, struct peer *peer)
 	struct daemon_client *dc = NULL;
 
 	if (d->nclients >= d->config->limits.max_clients) {
-		log_warn(d->log, "uid %u, pid %d turned away: max-clients "
-		    "(%u) are connected", (unsigned)peer->uid, (int)peer->pid,
-		    (unsigned)d->config->limits.max_clients);
+		if (!d->full)
+			log_warn(d->log, "uid %u, pid %d and who follows are "
+			    "turned away: max-clients (%u) are connected",
+			    (unsigned)peer->uid, (int)peer->pid,
+			    (unsigned)d->config->limits.max_clients);
+		d->full = true;
 		turn_away(fd, MSG_R_BUSY, "too many clients are connected");
 		peer_free(peer);
 		return;

@@ -58,10 +58,10 @@ take_descriptor(struct listener_inherited *in, int fd, const char *name,
 	else
 		slot = NULL;
 	if (slot == NULL || *slot != NULL) {
-		snprintf(why, size, "the service manager passed the "
-		    "descriptor \"%s\" %s: FileDescriptorName= must be data "
-		    "or control, each once", name,
-		    slot == NULL ? "" : "twice");
+		snprintf(why, size, "the service manager passed %s "
+		    "descriptor \"%s\": FileDescriptorName= must be data or "
+		    "control, each once", slot == NULL ? "the unknown" :
+		    "a second", name);
 		return -EINVAL;
 	}
 	if (sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) <= 0) {

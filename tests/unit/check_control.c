@@ -211,7 +211,7 @@ expect_end(void)
 START_TEST(one_byte_at_a_time)
 {
 	for (size_t i = 0; i < strlen(INFO); i++) {
-		say(INFO + i, 1);
+		say(&INFO[i], 1);
 		turn();
 	}
 	expect_info(1);
@@ -444,7 +444,7 @@ ask_without_reading(void)
 	size_t sent = 0, idle = 0;
 
 	while (idle < 20) {
-		ssize_t n = send(fx.fd, INFO + sent % strlen(INFO),
+		ssize_t n = send(fx.fd, &INFO[sent % strlen(INFO)],
 		    strlen(INFO) - sent % strlen(INFO), MSG_NOSIGNAL);
 
 		if (n > 0) {

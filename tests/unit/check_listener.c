@@ -298,20 +298,26 @@ START_TEST(accepts_in_batches)
 }
 END_TEST
 
-/* Leave no descriptor but those in use; returns the old limit. */
-static struct rlimit
-exhaust_descriptors(void)
+/* Leave no descriptor but those in use.  False where the limit is not obeyed,
+ * as under valgrind. */
+static bool
+exhaust_descriptors(struct rlimit *old)
 {
-	struct rlimit old, now;
+	struct rlimit now;
 	int top = open("/dev/null", O_RDONLY);
 
 	ck_assert_int_ge(top, 0);
 	close(top);
-	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
-	now = old;
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, old), 0);
+	now = *old;
 	now.rlim_cur = (rlim_t)top;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &now), 0);
-	return old;
+	top = open("/dev/null", O_RDONLY);
+	if (top == -1)
+		return true;
+	close(top);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, old), 0);
+	return false;
 }
 
 START_TEST(pauses_without_descriptors)
@@ -322,7 +328,10 @@ START_TEST(pauses_without_descriptors)
 	start();
 	fd = connect_to(fx.path);
 	ck_assert_int_ge(fd, 0);
-	old = exhaust_descriptors();
+	if (!exhaust_descriptors(&old)) {
+		close(fd);
+		return;
+	}
 	while (!listener_paused(fx.l))
 		ck_assert_int_eq(loop_turn(fx.w->loop, 5000), 0);
 	ck_assert_uint_eq(fx.naccepted, 0);
@@ -347,7 +356,10 @@ START_TEST(resumed_by_a_client_that_leaves)
 
 	start();
 	fd = connect_to(fx.path);
-	old = exhaust_descriptors();
+	if (!exhaust_descriptors(&old)) {
+		close(fd);
+		return;
+	}
 	while (!listener_paused(fx.l))
 		ck_assert_int_eq(loop_turn(fx.w->loop, 5000), 0);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
