@@ -86,7 +86,6 @@ struct config_session {
 	uint32_t		 max_outstanding_r2t;
 	uint32_t		 default_time2wait;	/* s */
 	uint32_t		 default_time2retain;	/* s */
-	bool			 hold_tasks;
 	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;
 };
@@ -117,7 +116,6 @@ struct config {
 	char			*initiator_name;	/* NULL if no session */
 	char			*initiator_alias;	/* or NULL */
 	enum log_level		 log_level;
-	bool			 allow_fault_injection;
 	struct config_limits	 limits;
 	size_t			 session_count;
 	struct config_session	*sessions;	/* in the order written */

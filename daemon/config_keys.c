@@ -47,8 +47,6 @@ const struct config_key config_keys[] = {
 	DAEMON("initiator-alias", config_set_alias, initiator_alias,
 	    .def = NULL),
 	DAEMON("log-level", config_set_level, log_level, .def = "info"),
-	DAEMON("allow-fault-injection", config_set_bool,
-	    allow_fault_injection, .def = "no"),
 	DAEMON("max-clients", config_set_count, limits.max_clients,
 	    RANGE(1, 65536, "1024")),
 	DAEMON("client-tasks", config_set_count, limits.client_tasks,
@@ -102,7 +100,6 @@ const struct config_key config_keys[] = {
 	    RANGE(0, 3600, "2s")),
 	SESSION("default-time2retain", config_set_seconds,
 	    default_time2retain, RANGE(0, 3600, "0s")),
-	SESSION("hold-tasks", config_set_bool, hold_tasks, .def = "no"),
 
 	ACCESS("users", config_set_users, users, .list = true),
 	ACCESS("groups", config_set_groups, groups, .list = true),

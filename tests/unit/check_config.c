@@ -68,7 +68,6 @@ check_daemon(const struct config *cfg)
 	    ISCSIMUX_RUNDIR "/control.sock");
 	ck_assert_ptr_null(cfg->initiator_alias);
 	ck_assert_int_eq(cfg->log_level, LOG_LEVEL_INFO);
-	ck_assert(!cfg->allow_fault_injection);
 	check_limits(&cfg->limits);
 }
 
@@ -120,7 +119,6 @@ START_TEST(session_defaults)
 	ck_assert_uint_eq(s->max_outstanding_r2t, 1);
 	ck_assert_uint_eq(s->default_time2wait, 2);
 	ck_assert_uint_eq(s->default_time2retain, 0);
-	ck_assert(!s->hold_tasks);
 	ck_assert_uint_eq(s->access_count, 0);
 	fixture_free(&fx);
 }
@@ -137,7 +135,7 @@ START_TEST(all_daemon_keys)
 	    "data-socket-group = 4711\n control-socket = '/a/c d.sock'\n"
 	    "initiator-name = \"eui.0123456789ABCDEF\"\n"
 	    "initiator-alias = \"a \\\"b\\\" \\\\ '\xc3\xa9\"\n"
-	    "log-level = debug allow-fault-injection = yes\n"
+	    "log-level = debug\n"
 	    "max-clients = 1\n client-tasks = 65536\n client-inbound = 16G\n"
 	    "client-outbound = 65537\n uid-factor = 08\n"
 	    "hello-timeout = 100ms\n client-stall-timeout = 60m\n"
@@ -153,7 +151,6 @@ START_TEST(all_daemon_keys)
 	ck_assert_str_eq(cfg->initiator_name, "eui.0123456789ABCDEF");
 	ck_assert_str_eq(cfg->initiator_alias, "a \"b\" \\ '\xc3\xa9");
 	ck_assert_int_eq(cfg->log_level, LOG_LEVEL_DEBUG);
-	ck_assert(cfg->allow_fault_injection);
 	ck_assert_uint_eq(cfg->limits.max_clients, 1);
 	ck_assert_uint_eq(cfg->limits.client_tasks, 65536);
 	ck_assert_uint_eq(cfg->limits.client_inbound, 16 * 1024 * MIB);
@@ -183,7 +180,7 @@ START_TEST(all_session_keys)
 	    "max-burst-length = 512\n first-burst-length = 512\n"
 	    "initial-r2t = yes\n immediate-data = no\n"
 	    "max-outstanding-r2t = 16\n default-time2wait = 60m\n"
-	    "default-time2retain = 20000ms\n hold-tasks = yes");
+	    "default-time2retain = 20000ms");
 	ck_assert(s->isid_set);
 	ck_assert_mem_eq(s->isid, isid, sizeof(isid));
 	ck_assert_uint_eq(s->connect_timeout, 1000);
@@ -204,7 +201,6 @@ START_TEST(all_session_keys)
 	ck_assert_uint_eq(s->max_outstanding_r2t, 16);
 	ck_assert_uint_eq(s->default_time2wait, 3600);
 	ck_assert_uint_eq(s->default_time2retain, 20);
-	ck_assert(s->hold_tasks);
 	fixture_free(&fx);
 }
 END_TEST

@@ -180,7 +180,7 @@ static const struct {
 	    "that iSCSI can say" },
 	{ S("default-time2retain = 3601s"), 1, "$/main.conf:4: "
 	    "default-time2retain: '3601s' is out of range: write 0s to 60m" },
-	{ S("hold-tasks = true"), 1, "$/main.conf:4: hold-tasks: 'true' is "
+	{ S("initial-r2t = true"), 1, "$/main.conf:4: initial-r2t: 'true' is "
 	    "neither yes nor no" },
 	{ D("log-level = trace"), 1, "$/main.conf:2: log-level: 'trace' is no "
 	    "log level: write error, warning, info or debug" },
