@@ -2,7 +2,7 @@
 /*
  * Inside the program iscsimux: what its files share.  cli_main.c reads the
  * command line, cli_session.c talks to the daemon, cli_scsi.c makes and reads
- * SCSI bytes, cli_print.c and cli_report.c write, cli_trace.c shows PDUs, and
+ * SCSI bytes, cli_print.c and cli_progress.c write, cli_trace.c shows PDUs, and
  * every other file is one or a few commands.  All of it stands on iscsimux.h.
  */
 #ifndef CLIENT_CLI_H
@@ -101,6 +101,15 @@ enum cli_status cli_recover(struct cli *c, int64_t until);
  */
 void cli_step(struct cli *c, struct pollfd *more, int64_t until);
 
+/* Let time pass, as long as no signal comes; false if one came. */
+bool cli_pause(struct cli *c, int64_t until);
+
+/* Tell of a signal, or that the daemon closed the connection and why. */
+enum cli_status cli_fail_interrupted(struct cli *c);
+enum cli_status cli_fail_closed(struct cli *c);
+
+/* --- cli_command.c: single commands --- */
+
 /* A result that outlives the callback. */
 struct cli_answer {
 	bool			 done;
@@ -112,6 +121,12 @@ struct cli_answer {
 /* iscsimux_done_fn whose cookie is a struct cli_answer. */
 void cli_answered(struct iscsimux *h, void *cookie,
     const struct iscsimux_result *result);
+
+/*
+ * Wait for it; if time is over or a signal came, disconnect, which ends it,
+ * too.
+ */
+void cli_await(struct cli *c, struct cli_answer *answer, int64_t until);
 
 /*
  * Execute a command that changes nothing, again as long as that makes sense.

@@ -51,12 +51,12 @@ struct cli_io {
 	bool		 bad;		/* `answer` is of the command that
 					   failed */
 	struct cli_answer answer;
-	bool		 doubt;		/* these bytes of the logical unit may */
-	uint64_t	 doubt_from;	/* or may not have been written */
+	bool		 doubt;		/* perhaps written, perhaps not: */
+	uint64_t	 doubt_from;	/* bytes of the logical unit */
 	uint64_t	 doubt_to;
-	uint32_t	 rest;		/* bytes of input after the last block */
+	uint32_t	 rest;		/* bytes of input behind a block */
 	bool		 short_input;	/* it ended before `length` */
-	bool		 islands;	/* something beyond `done` was written */
+	bool		 islands;	/* some beyond `done` was written */
 
 	/* Its own. */
 	struct cli_chunk *chunks;	/* a ring of `depth` */

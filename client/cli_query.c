@@ -105,10 +105,9 @@ list_wait(struct cli *c, struct listing *l)
 	while (!l->done && cli_now() < until && c->interrupts == 0)
 		cli_step(c, NULL, until);
 	if (c->interrupts > 0)
-		return cli_fail(c, CLI_FAILED, "interrupted");
+		return cli_fail_interrupted(c);
 	if (l->error != 0)
-		return cli_fail(c, CLI_UNREACHABLE, "iscsimuxd at %s: %s",
-		    c->opt.socket, c->why);
+		return cli_fail_closed(c);
 	if (!l->done)
 		return cli_fail(c, CLI_UNREACHABLE, "iscsimuxd at %s did not "
 		    "answer within %g s", c->opt.socket,
@@ -279,8 +278,7 @@ ping_run(struct ping *p)
 	}
 	ping_summary(p);
 	if (c->closed)
-		return cli_fail(c, CLI_UNREACHABLE, "iscsimuxd at %s: %s",
-		    c->opt.socket, c->why);
+		return cli_fail_closed(c);
 	return p->received == p->sent && p->sent > 0 ? CLI_OK : CLI_FAILED;
 }
 

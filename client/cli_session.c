@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The daemon and the session: connecting, attaching, waiting until the
- * session is up, and single commands that are sent again while that makes
- * sense.  All waiting of the program is cli_step().  It knows no SCSI command
- * and prints nothing but why it failed.
+ * session is up.  All waiting of the program is cli_step().  It knows no
+ * command and prints nothing but why it failed.
  */
 #include "config.h"
 
@@ -17,13 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/cli_scsi.h"
+#include "client/cli.h"
 
 #define BACKLOG_PAUSE	10	/* ms, when the daemon's queue is full */
-#define RETRY_PAUSE	50	/* ms, when the target is busy */
 #define REDIAL_PAUSE	200	/* ms, when there is no daemon any more */
 #define PATIENCE	1000	/* ms, before a note says what is waited for */
-#define AGAIN_MAX	16u	/* unit attentions of one command in a row */
 
 int64_t
 cli_now(void)
@@ -121,8 +118,8 @@ cli_step(struct cli *c, struct pollfd *more, int64_t until)
 		(void)iscsimux_service(c->h, fds[1].revents);
 }
 
-static bool
-pause_until(struct cli *c, int64_t until)
+bool
+cli_pause(struct cli *c, int64_t until)
 {
 	while (cli_now() < until && c->interrupts == 0)
 		cli_step(c, NULL, until);
@@ -182,7 +179,7 @@ dial(struct cli *c, int64_t until)
 	c->attach_error = 0;
 	while ((r = iscsimux_connect(c->h, c->opt.socket)) == -EAGAIN &&
 	    cli_now() < until &&
-	    pause_until(c, MIN(until, cli_now() + BACKLOG_PAUSE)))
+	    cli_pause(c, MIN(until, cli_now() + BACKLOG_PAUSE)))
 		continue;
 	return r;
 }
@@ -215,14 +212,14 @@ cli_connect(struct cli *c)
 	return r == 0 ? CLI_OK : fail_dial(c, r);
 }
 
-static enum cli_status
-fail_interrupted(struct cli *c)
+enum cli_status
+cli_fail_interrupted(struct cli *c)
 {
 	return cli_fail(c, CLI_FAILED, "interrupted");
 }
 
-static enum cli_status
-fail_closed(struct cli *c)
+enum cli_status
+cli_fail_closed(struct cli *c)
 {
 	return cli_fail(c, CLI_UNREACHABLE, "iscsimuxd at %s: %s",
 	    c->opt.socket, c->why);
@@ -255,7 +252,7 @@ attach(struct cli *c, int64_t until)
 	    c->interrupts == 0)
 		cli_step(c, NULL, until);
 	if (c->closed)
-		return fail_closed(c);
+		return cli_fail_closed(c);
 	if (c->interrupts > 0)
 		return CLI_FAILED;
 	if (!c->attached)
@@ -275,33 +272,6 @@ cli_is_up(const struct cli *c)
 	return s != NULL && s->state == ISCSIMUX_SESSION_UP;
 }
 
-void
-cli_answered(struct iscsimux *h, void *cookie,
-    const struct iscsimux_result *result)
-{
-	struct cli_answer *a = cookie;
-
-	(void)h;
-	a->done = true;
-	a->result = *result;
-	a->result.sense_len = MIN(result->sense_len, sizeof(a->sense));
-	if (a->result.sense_len > 0)
-		memcpy(a->sense, result->sense, a->result.sense_len);
-	strlcpy(a->text, result->text, sizeof(a->text));
-	a->result.sense = a->result.sense_len > 0 ? a->sense : NULL;
-	a->result.text = a->text;
-}
-
-/* Wait for the answer to what was just submitted. */
-static void
-await(struct cli *c, struct cli_answer *a, int64_t until)
-{
-	while (!a->done && cli_now() < until && c->interrupts == 0)
-		cli_step(c, NULL, until);
-	if (!a->done)
-		iscsimux_disconnect(c->h);
-}
-
 /*
  * Why the session is down, from the outcome of a request that cannot leave:
  * the only place where the daemon says what its last attempt failed of.
@@ -316,7 +286,7 @@ ask_why(struct cli *c)
 	if (iscsimux_nop(c->h, NULL, 0, NULL, 0, 0, cli_answered, &a,
 	    NULL) != 0)
 		return;
-	await(c, &a, cli_now() + PATIENCE);
+	cli_await(c, &a, cli_now() + PATIENCE);
 	if (!a.done || a.result.outcome != ISCSIMUX_NOT_SENT)
 		return;
 	if (strncmp(text, known, sizeof(known) - 1) == 0)
@@ -376,7 +346,7 @@ cli_recover(struct cli *c, int64_t until)
 			if (r != 0 && cli_now() >= until)
 				return fail_dial(c, r);
 			if (r != 0) {
-				(void)pause_until(c, MIN(until,
+				(void)cli_pause(c, MIN(until,
 				    cli_now() + REDIAL_PAUSE));
 				continue;
 			}
@@ -388,7 +358,7 @@ cli_recover(struct cli *c, int64_t until)
 		if (status != CLI_UNREACHABLE)
 			return status;
 		if (cli_now() >= until)
-			return fail_closed(c);
+			return cli_fail_closed(c);
 	}
 }
 
@@ -404,72 +374,9 @@ cli_open(struct cli *c)
 	if (status == CLI_OK) {
 		status = wait_up(c, until);
 		if (status == CLI_UNREACHABLE)
-			return fail_closed(c);
+			return cli_fail_closed(c);
 	}
 	if (status != CLI_OK && c->interrupts > 0)
-		return fail_interrupted(c);
-	return status;
-}
-
-/* --- single commands --- */
-
-static enum cli_status
-execute_once(struct cli *c, const struct iscsimux_scsi *scsi,
-    struct cli_answer *answer)
-{
-	int r;
-
-	memset(answer, 0, sizeof(*answer));
-	r = iscsimux_execute(c->h, scsi, cli_answered, answer, NULL);
-	if (r == -ENOTCONN)
-		return fail_closed(c);
-	if (r != 0)
-		return cli_fail(c, CLI_FAILED, "%s", iscsimux_strerror(r));
-	await(c, answer, cli_now() + c->opt.timeout + CLI_GRACE);
-	return c->interrupts > 0 ? fail_interrupted(c) : CLI_OK;
-}
-
-enum cli_status
-cli_execute(struct cli *c, const struct iscsimux_scsi *scsi,
-    struct cli_answer *answer)
-{
-	int64_t until = cli_now() + c->opt.timeout;
-	enum cli_status status;
-	unsigned again = 0;
-
-	for (;;) {
-		status = execute_once(c, scsi, answer);
-		if (status != CLI_OK)
-			return status;
-		switch (scsi_judge(&answer->result, false)) {
-		case SCSI_AGAIN:
-			if (++again == AGAIN_MAX)
-				return CLI_OK;
-			break;
-		case SCSI_LATER:
-			if (cli_now() >= until ||
-			    !pause_until(c, cli_now() + RETRY_PAUSE))
-				return CLI_OK;
-			break;
-		case SCSI_DOWN:
-			status = cli_recover(c, until);
-			if (status != CLI_OK)
-				return c->interrupts > 0 ?
-				    fail_interrupted(c) : status;
-			break;
-		default:
-			return CLI_OK;
-		}
-	}
-}
-
-enum cli_status
-cli_command(struct cli *c, const struct iscsimux_scsi *scsi,
-    struct cli_answer *answer)
-{
-	enum cli_status status = cli_execute(c, scsi, answer);
-
-	if (status == CLI_OK && !iscsimux_result_good(&answer->result))
-		return cli_bad(c, &answer->result);
+		return cli_fail_interrupted(c);
 	return status;
 }

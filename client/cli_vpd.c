@@ -167,8 +167,8 @@ static bool
 print_limits(struct cli *c, const uint8_t *d, size_t len)
 {
 	static const struct field fields[] = {
-		{ "compare_and_write_max", "COMPARE AND WRITE, at most (blocks)",
-		    1, 1 },
+		{ "compare_and_write_max",
+		    "COMPARE AND WRITE, at most (blocks)", 1, 1 },
 		{ "transfer_granularity", "transfer, best multiple of (blocks)",
 		    2, 2 },
 		{ "transfer_max", "transfer, at most (blocks)", 4, 4 },
