@@ -5,13 +5,12 @@
  */
 #include "config.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/ctl_print.h"
+#include "client/ctl_text.h"
 #include "client/table.h"
 
 #define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
@@ -34,45 +33,6 @@ static bool
 true_of(const json_t *js, const char *key)
 {
 	return json_is_true(json_object_get(js, key));
-}
-
-/* Write a duration as people say it: "350 ms", "1.5 s", "3 h 12 min". */
-static const char *
-duration(json_int_t ms, char *buf, size_t size)
-{
-	json_int_t s = ms / 1000;
-
-	if (ms < 1000)
-		snprintf(buf, size, "%" JSON_INTEGER_FORMAT " ms", ms);
-	else if (s < 60)
-		snprintf(buf, size, "%.1f s", (double)ms / 1000);
-	else if (s < 3600)
-		snprintf(buf, size, "%" JSON_INTEGER_FORMAT " min %"
-		    JSON_INTEGER_FORMAT " s", s / 60, s % 60);
-	else if (s < 86400)
-		snprintf(buf, size, "%" JSON_INTEGER_FORMAT " h %"
-		    JSON_INTEGER_FORMAT " min", s / 3600, s / 60 % 60);
-	else
-		snprintf(buf, size, "%" JSON_INTEGER_FORMAT " d %"
-		    JSON_INTEGER_FORMAT " h", s / 86400, s / 3600 % 24);
-	return buf;
-}
-
-/* Write a size in bytes in the largest unit that leaves no fraction off. */
-static const char *
-size_text(json_int_t n, char *buf, size_t size)
-{
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB" };
-	double value = (double)n;
-	size_t unit = 0;
-
-	while (value >= 1024 && unit + 1 < COUNT(units)) {
-		value /= 1024;
-		unit++;
-	}
-	snprintf(buf, size, value == (double)(json_int_t)value ? "%.0f %s" :
-	    "%.1f %s", value, units[unit]);
-	return buf;
 }
 
 static int
@@ -108,51 +68,10 @@ pair(struct table *t, const char *name, const char *value)
 static void
 pair_num(struct table *t, const char *name, json_int_t value)
 {
-	char buf[32];
+	char buf[CTL_TEXT_MAX];
 
 	snprintf(buf, sizeof(buf), "%" JSON_INTEGER_FORMAT, value);
 	pair(t, name, buf);
-}
-
-/* One member in words: sizes and durations by the ends of their names. */
-static const char *
-value_text(const char *key, const json_t *value, char *buf, size_t size)
-{
-	size_t len = strlen(key);
-
-	if (json_is_string(value))
-		return json_string_value(value);
-	if (json_is_boolean(value))
-		return json_is_true(value) ? "yes" : "no";
-	if (json_is_null(value))
-		return "-";
-	if (!json_is_integer(value))
-		return "?";
-	if (len > 3 && strcmp(key + len - 3, "_ms") == 0)
-		return duration(json_integer_value(value), buf, size);
-	if (len > 6 && strcmp(key + len - 6, "_bytes") == 0)
-		return size_text(json_integer_value(value), buf, size);
-	snprintf(buf, size, "%" JSON_INTEGER_FORMAT,
-	    json_integer_value(value));
-	return buf;
-}
-
-/* Write a key as words: no underscores, and no unit at its end. */
-static void
-key_words(const char *key, char *buf, size_t size)
-{
-	size_t len;
-
-	strlcpy(buf, key, size);
-	len = strlen(buf);
-	if (len > 3 && strcmp(buf + len - 3, "_ms") == 0)
-		buf[len - 3] = '\0';
-	else if (len > 6 && strcmp(buf + len - 6, "_bytes") == 0)
-		buf[len - 6] = '\0';
-	for (char *p = buf; *p != '\0'; p++) {
-		if (*p == '_')
-			*p = ' ';
-	}
 }
 
 /* Add all members of an object, nested ones indented below their name. */
@@ -165,14 +84,14 @@ add_members(struct table *t, json_t *object, const char *indent)
 	json_object_foreach(object, key, value) {
 		char words[64], name[96], deeper[32], buf[64];
 
-		key_words(key, words, sizeof(words));
+		ctl_key(key, words, sizeof(words));
 		snprintf(name, sizeof(name), "%s%s", indent, words);
 		if (json_is_object(value)) {
 			pair(t, name, "");
 			snprintf(deeper, sizeof(deeper), "%s  ", indent);
 			add_members(t, value, deeper);
 		} else {
-			pair(t, name, value_text(key, value, buf,
+			pair(t, name, ctl_value(key, value, buf,
 			    sizeof(buf)));
 		}
 	}
@@ -182,12 +101,12 @@ int
 ctl_print_info(const json_t *result, bool colours)
 {
 	struct table *t = pairs_new();
-	char buf[32];
+	char buf[CTL_TEXT_MAX];
 
 	pair(t, "version", text_of(result, "version"));
 	pair_num(t, "pid", num_of(result, "pid"));
 	pair_num(t, "user id", num_of(result, "uid"));
-	pair(t, "running for", duration(num_of(result, "uptime_ms"), buf,
+	pair(t, "running for", ctl_duration(num_of(result, "uptime_ms"), buf,
 	    sizeof(buf)));
 	if (true_of(result, "stopping"))
 		pair(t, "stopping", "yes");
@@ -244,7 +163,7 @@ note_trouble(struct table *t, const json_t *session)
 {
 	const char *error = text_of(session, "last_error");
 	json_int_t next = num_of(session, "next_try_ms");
-	char buf[32];
+	char buf[CTL_TEXT_MAX];
 
 	if (true_of(session, "up") || (*error == '\0' && next == 0))
 		return;
@@ -253,7 +172,7 @@ note_trouble(struct table *t, const json_t *session)
 	else
 		table_note(t, "%s%snext try in %s", error,
 		    *error != '\0' ? "; " : "",
-		    duration(next, buf, sizeof(buf)));
+		    ctl_duration(next, buf, sizeof(buf)));
 }
 
 int
@@ -265,7 +184,7 @@ ctl_print_sessions(const json_t *result, bool colours)
 		{ "TARGET", false } };
 	const json_t *list = json_object_get(result, "sessions");
 	struct table *t = table_new(columns, COUNT(columns));
-	char buf[32];
+	char buf[CTL_TEXT_MAX];
 
 	if (json_array_size(list) == 0) {
 		table_free(t);
@@ -277,7 +196,7 @@ ctl_print_sessions(const json_t *result, bool colours)
 		table_text(t, TABLE_PLAIN, text_of(s, "name"));
 		table_text(t, state_style(s), text_of(s, "state"));
 		table_text(t, TABLE_PLAIN, true_of(s, "up") ?
-		    duration(num_of(s, "up_ms"), buf, sizeof(buf)) : "-");
+		    ctl_duration(num_of(s, "up_ms"), buf, sizeof(buf)) : "-");
 		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
 		    num_of(s, "clients"));
 		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
@@ -294,9 +213,9 @@ ctl_print_sessions(const json_t *result, bool colours)
 static void
 pair_time(struct table *t, const char *name, json_int_t ms)
 {
-	char buf[32];
+	char buf[CTL_TEXT_MAX];
 
-	pair(t, name, ms == 0 ? "-" : duration(ms, buf, sizeof(buf)));
+	pair(t, name, ms == 0 ? "-" : ctl_duration(ms, buf, sizeof(buf)));
 }
 
 int
@@ -347,7 +266,7 @@ ctl_print_clients(const json_t *result, bool colours)
 	struct table *t = table_new(columns, COUNT(columns));
 	static const char *const numbers[] = { "frames_in", "frames_out",
 		"refused" };
-	char buf[32];
+	char buf[CTL_TEXT_MAX];
 
 	if (json_array_size(list) == 0) {
 		table_free(t);
@@ -367,9 +286,9 @@ ctl_print_clients(const json_t *result, bool colours)
 		    num_of(c, "pid"));
 		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
 		    num_of(c, "tasks"));
-		table_text(t, TABLE_PLAIN, size_text(num_of(c,
+		table_text(t, TABLE_PLAIN, ctl_size(num_of(c,
 		    "inbound_bytes"), buf, sizeof(buf)));
-		table_text(t, TABLE_PLAIN, size_text(num_of(c,
+		table_text(t, TABLE_PLAIN, ctl_size(num_of(c,
 		    "outbound_bytes"), buf, sizeof(buf)));
 		for (size_t n = 0; n < COUNT(numbers); n++)
 			table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,

@@ -18,7 +18,7 @@
 /* More than the kernel's NGROUPS_MAX: a longer list is not believed. */
 #define ACCESS_GROUPS_MAX	65536u
 
-/* The supplementary groups of the peer; a kernel that cannot tell gives none. */
+/* The peer's supplementary groups; a kernel that cannot tell gives none. */
 static int
 peer_groups_get(int fd, struct peer *peer)
 {

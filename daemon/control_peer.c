@@ -334,8 +334,8 @@ on_stall(void *arg)
 	peer_close(p);
 }
 
-static void
-peer_start(struct control *c, int fd, const struct peer *cred)
+void
+control_peer_start(struct control *c, int fd, const struct peer *cred)
 {
 	struct control_peer *p = calloc(1, sizeof(*p));
 
@@ -367,66 +367,9 @@ fail:
 	close(fd);
 }
 
-/* Answer a connection that is not to be served, and close it. */
-static void
-turn_away(struct control *c, int fd, const struct peer *cred, int code,
-    const char *message)
-{
-	char *line = rpc_error_line(code, message);
-
-	log_warn(c->w->log, "control: uid %u, pid %d turned away: %s",
-	    (unsigned)cred->uid, (int)cred->pid, message);
-	if (line != NULL)
-		(void)send(fd, line, strlen(line),
-		    MSG_NOSIGNAL | MSG_DONTWAIT);
-	free(line);
-	close(fd);
-}
-
 void
-control_peer_new(struct control *c, int fd, struct peer *peer)
+control_peer_end(struct control_peer *p)
 {
-	if (peer->uid != 0 && peer->uid != geteuid())
-		turn_away(c, fd, peer, RPC_E_NOT_PERMITTED, "only root and "
-		    "the daemon's own user may use the control socket");
-	else if (c->count >= CONTROL_PEERS_MAX)
-		turn_away(c, fd, peer, RPC_E_BUSY, "too many control "
-		    "connections are open: try again later");
-	else
-		peer_start(c, fd, peer);
-	peer_free(peer);
-}
-
-struct control *
-control_new(struct worker *w, const struct control_ops *ops, void *arg)
-{
-	struct control *c = calloc(1, sizeof(*c));
-
-	if (c == NULL)
-		return NULL;
-	c->w = w;
-	c->ops = ops;
-	c->arg = arg;
-	TAILQ_INIT(&c->peers);
-	return c;
-}
-
-uint32_t
-control_count(const struct control *c)
-{
-	return c->count;
-}
-
-void
-control_free(struct control *c)
-{
-	struct control_peer *p;
-
-	if (c == NULL)
-		return;
-	while ((p = TAILQ_FIRST(&c->peers)) != NULL) {
-		peer_flush(p);
-		peer_close(p);
-	}
-	free(c);
+	peer_flush(p);
+	peer_close(p);
 }

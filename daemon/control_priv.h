@@ -2,6 +2,7 @@
 /*
  * What the files of the control socket share:
  *
+ *	control.c		who is let in
  *	control_peer.c		connections: bytes to lines, answers to bytes
  *	control_rpc.c		one line to one answer
  *	control_methods.c	the table of methods and what they do
@@ -41,6 +42,14 @@ struct control_call {
 	struct control	*control;
 	const char	*who;	/* the caller, for the log */
 };
+
+/* Serve a connection of someone who may; `fd` is the connection's, also on
+ * failure. */
+void control_peer_start(struct control *c, int fd, const struct peer *cred);
+
+/* Send what the socket takes, then close; memory goes at the end of the
+ * turn. */
+void control_peer_end(struct control_peer *p);
 
 extern const struct rpc_method control_methods[];
 extern const size_t control_method_count;

@@ -118,54 +118,56 @@ is_request_member(const char *key)
 	return false;
 }
 
+/* Read the id, which every answer needs, however bad the rest is. */
+static bool
+request_read_id(const json_t *root, struct request *rq, struct rpc_error *err)
+{
+	json_t *id = json_object_get(root, "id");
+
+	if (id == NULL || json_is_string(id) || json_is_number(id) ||
+	    json_is_null(id)) {
+		rq->id = id;
+		return true;
+	}
+	rpc_fail(err, RPC_E_REQUEST, "id", "id is a string, a number or null");
+	return false;
+}
+
 /* Take the request apart; false with `err` filled if it is none. */
 static bool
 request_read(json_t *root, struct request *rq, struct rpc_error *err)
 {
-	const json_t *version, *method;
-	const char *key;
+	const char *key, *version, *what = NULL, *field = NULL;
 	json_t *value;
 
-	if (json_is_array(root)) {
-		rpc_fail(err, RPC_E_REQUEST, NULL,
-		    "batches are not served: send one object a line");
-		return false;
-	}
 	if (!json_is_object(root)) {
-		rpc_fail(err, RPC_E_REQUEST, NULL,
+		rpc_fail(err, RPC_E_REQUEST, NULL, "%s", json_is_array(root) ?
+		    "batches are not served: send one object a line" :
 		    "a request is a JSON object");
 		return false;
 	}
-	value = json_object_get(root, "id");
-	if (value != NULL && !json_is_string(value) &&
-	    !json_is_number(value) && !json_is_null(value)) {
-		rpc_fail(err, RPC_E_REQUEST, "id",
-		    "id is a string, a number or null");
+	if (!request_read_id(root, rq, err))
 		return false;
-	}
-	rq->id = value;
+	version = json_string_value(json_object_get(root, "jsonrpc"));
+	rq->method = json_string_value(json_object_get(root, "method"));
+	rq->params = json_object_get(root, "params");
 	json_object_foreach(root, key, value) {
 		if (!is_request_member(key)) {
-			rpc_fail(err, RPC_E_REQUEST, key,
-			    "unknown member \"%s\" in the request", key);
-			return false;
+			what = "there is no such member of a request";
+			field = key;
 		}
 	}
-	version = json_object_get(root, "jsonrpc");
-	if (!json_is_string(version) ||
-	    strcmp(json_string_value(version), "2.0") != 0) {
-		rpc_fail(err, RPC_E_REQUEST, "jsonrpc",
-		    "jsonrpc is missing or not \"2.0\"");
+	if (version == NULL || strcmp(version, "2.0") != 0) {
+		what = "jsonrpc is missing or not \"2.0\"";
+		field = "jsonrpc";
+	} else if (what == NULL && rq->method == NULL) {
+		what = "method is missing or no string";
+		field = "method";
+	}
+	if (what != NULL) {
+		rpc_fail(err, RPC_E_REQUEST, field, "%s", what);
 		return false;
 	}
-	method = json_object_get(root, "method");
-	if (!json_is_string(method)) {
-		rpc_fail(err, RPC_E_REQUEST, "method",
-		    "method is missing or no string");
-		return false;
-	}
-	rq->method = json_string_value(method);
-	rq->params = json_object_get(root, "params");
 	rq->notification = rq->id == NULL;
 	return true;
 }

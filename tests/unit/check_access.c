@@ -47,7 +47,8 @@ struct row {
 	bool		 none, user, group, both;	/* by rule set */
 };
 
-#define GROUPS(array)	.groups = array, .ngroups = sizeof(array) / sizeof(gid_t)
+#define GROUPS(array)							\
+	.groups = array, .ngroups = sizeof(array) / sizeof(gid_t)
 
 static const struct row matrix[] = {
 	{ "root", { .uid = 0 }, true, true, true, true },

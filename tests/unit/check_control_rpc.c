@@ -142,7 +142,7 @@ static const struct line lines[] = {
 	{ RQ("\"id\":{},\"method\":\"test.echo\""), NOF("null", "-32600",
 	    "id is a string, a number or null", "id"), 0 },
 	{ RQ("\"id\":6," ECHO "\"extra\":1"), NOF("6", "-32600",
-	    "unknown member \\\"extra\\\" in the request", "extra"), 0 },
+	    "there is no such member of a request", "extra"), 0 },
 };
 
 /* Bytes that are no JSON; only the code is compared. */
