@@ -42,6 +42,7 @@ class Tgt(Process):
         super().__init__([installed("tgtd"), "-f", "-C", 1,
                           "--iscsi", f"portal={self.portal}"], env=self.ipc)
         self.tids = []
+        self.images = {}
 
         def ready():
             check(self.alive(), f"tgtd ended at its start: {self.log()}")
@@ -63,6 +64,7 @@ class Tgt(Process):
         self.admin("--mode", "target", "--op", "new", "--tid", tid, "-T", iqn)
         for lun in range(1, luns + 1):
             path = tmp(f"tgt-{tid}-{lun}.img")
+            self.images[tid, lun] = path
             with open(path, "wb") as file:
                 file.truncate(size)
             self.admin("--mode", "logicalunit", "--op", "new", "--tid", tid,
