@@ -27,6 +27,7 @@ struct outq {
 	struct quota		*quota;		/* NULL until one is set */
 	STAILQ_HEAD(, outmsg)	 list;
 	struct outmsg		*unshared;	/* the last one copied out */
+	struct slab		*pack;		/* payloads are appended to it */
 	uint64_t		 bytes;		/* not written yet */
 	uint64_t		 reply_bytes;	/* of them, replies */
 	uint32_t		 events;	/* EVENT frames in the list */
