@@ -381,8 +381,7 @@ int lib_msg_handle(struct iscsimux *h, const struct frame_header *f,
 
 /* lib_rx.c: PDU frames.  As lib_in_run(). */
 int lib_rx_begin(struct iscsimux *h, const struct frame_header *f);
-int lib_rx_bytes(struct iscsimux *h, const struct frame_header *f,
-    const uint8_t *buf, size_t len);
+int lib_rx_bytes(struct iscsimux *h, const uint8_t *buf, size_t len);
 int lib_rx_end(struct iscsimux *h, const struct frame_header *f);
 
 /* lib_task.c */

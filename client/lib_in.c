@@ -73,7 +73,7 @@ on_payload(struct iscsimux *h, const uint8_t *buf, size_t len)
 
 	h->in.left -= (uint32_t)len;
 	if (f->type == FRAME_PDU)
-		return lib_rx_bytes(h, f, buf, len);
+		return lib_rx_bytes(h, buf, len);
 	if (f->type >= FRAME_IGNORABLE)
 		return 0;
 	memcpy(h->in.msg + h->in.msg_len, buf, len);

@@ -99,7 +99,7 @@ place(struct lib_slot *slot, struct lib_pdu *p, const uint8_t *data,
 
 static int
 on_data(struct iscsimux *h, struct lib_pdu *p, const uint8_t *data,
-    size_t len, uint16_t flags)
+    size_t len)
 {
 	int r = 0;
 
@@ -107,8 +107,7 @@ on_data(struct iscsimux *h, struct lib_pdu *p, const uint8_t *data,
 		place(h->in.slot, p, data, len);
 	else if (p->mode == LIB_RX_STORE) {
 		/* The end of the frame will be seen before the next receive. */
-		if (len == iscsi_dsl(p->pdu.bhs) && h->in.left == 0 &&
-		    (flags & FRAME_F_MORE) == 0)
+		if (len == iscsi_dsl(p->pdu.bhs) && h->in.left == 0)
 			p->view = data;
 		else
 			r = store(p, data, len);
@@ -125,8 +124,7 @@ bad_pdu(struct iscsimux *h)
 }
 
 int
-lib_rx_bytes(struct iscsimux *h, const struct frame_header *f,
-    const uint8_t *buf, size_t len)
+lib_rx_bytes(struct iscsimux *h, const uint8_t *buf, size_t len)
 {
 	struct lib_pdu *p = h->in.pdu;
 	struct frame_pdu_event ev;
@@ -146,7 +144,7 @@ lib_rx_bytes(struct iscsimux *h, const struct frame_header *f,
 			on_head(h, p);
 			break;
 		case FRAME_PDU_DATA:
-			r = on_data(h, p, ev.data, ev.len, f->flags);
+			r = on_data(h, p, ev.data, ev.len);
 			if (r != 0)
 				return r;
 			break;

@@ -280,14 +280,14 @@ raw_outcome(struct iscsimux *h, struct lib_slot *slot,
 }
 
 static void
-list_outcome(struct iscsimux *h, struct lib_slot *slot)
+list_outcome(struct iscsimux *h, struct lib_slot *slot, uint16_t reason)
 {
 	iscsimux_list_fn *list = slot->list;
 	void *cookie = slot->cookie;
 
 	lib_slot_release(h, slot);
 	h->calls++;
-	list(h, cookie, h->fd == -1 ? -ECONNRESET : -EPROTO, NULL, 0);
+	list(h, cookie, lib_reason_errno(reason), NULL, 0);
 }
 
 void
@@ -309,7 +309,7 @@ lib_slot_outcome(struct iscsimux *h, struct lib_slot *slot,
 	if (slot->kind == LIB_RAW)
 		raw_outcome(h, slot, o);
 	else if (slot->kind == LIB_LIST)
-		list_outcome(h, slot);
+		list_outcome(h, slot, o->reason);
 	else
 		lib_slot_done(h, slot, &r);
 }

@@ -340,6 +340,7 @@ START_TEST(test_quota_bytes)
 	};
 	struct msg_params p = fake_params();
 	struct fake_end e[4] = { { 0 } };
+	uint8_t rsp[ISCSI_BHS_LEN];
 
 	fake_attach(&f, &p);
 	s.data_len = 40u << 20;
@@ -348,6 +349,13 @@ START_TEST(test_quota_bytes)
 	    -EAGAIN);
 	s.data_len = 20u << 20;
 	ck_assert_int_eq(iscsimux_execute(f.h, &s, fake_done, &e[1], NULL), 0);
+	/* What the first took is free when it has ended. */
+	fake_want(&f, FRAME_SUBMIT);
+	fake_response(rsp, f.frame.bhs, 0);
+	fake_pdu(&f, f.frame.h.cookie, rsp, NULL, 0);
+	ck_assert_uint_eq(e[0].count, 1);
+	s.data_len = 40u << 20;
+	ck_assert_int_eq(iscsimux_execute(f.h, &s, fake_done, &e[0], NULL), 0);
 	iscsimux_disconnect(f.h);
 	fake_close(&f);
 	/* Too much for the quota alone: the daemon's to refuse. */

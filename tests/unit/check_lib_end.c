@@ -383,9 +383,13 @@ answer(unsigned i, uint64_t cookie, uint8_t bhs[NREQ][ISCSI_BHS_LEN])
 static void
 hook_free(struct iscsimux *h, struct fake_end *end)
 {
+	unsigned i;
+
 	(void)end;
 	iscsimux_free(h);
 	f.h = NULL;
+	for (i = 0; i < NREQ; i++)
+		ck_assert_uint_eq(e[i].count, 1);
 	/* The handle is still there to be refused by. */
 	ck_assert_int_eq(iscsimux_service(h, 0), -EDEADLK);
 	ck_assert_int_eq(iscsimux_connect(h, NULL), -ESHUTDOWN);

@@ -343,6 +343,55 @@ START_TEST(test_fragments_out)
 }
 END_TEST
 
+/* Fragments of one PDU are not mixed with those of another. */
+START_TEST(test_one_at_a_time)
+{
+	struct answers second = { 0 };
+	uint8_t bhs[ISCSI_BHS_LEN] = { ISCSI_OP_NOP_OUT, ISCSI_FLAG_FINAL };
+	const struct iovec iov = { big, BIG };
+	const struct iscsimux_pdu pdu = { .bhs = bhs, .data = &iov,
+	    .ndata = 1 };
+	uint64_t id;
+
+	ck_assert_int_eq(submit(ISCSI_OP_NOP_OUT, BIG, 0, &id), 0);
+	iscsi_set_dsl(bhs, BIG);
+	ck_assert_int_eq(iscsimux_submit(f.h, &pdu, 0, 0, on_answer, &second,
+	    NULL), 0);
+	do {
+		fake_want(&f, FRAME_SUBMIT);
+		ck_assert_uint_eq(f.frame.h.cookie, id);
+	} while ((f.frame.h.flags & FRAME_F_MORE) != 0);
+	fake_want(&f, FRAME_SUBMIT);
+	ck_assert_uint_ne(f.frame.h.cookie, id);
+	fake_close(&f);
+	ck_assert_uint_eq(second.outcomes, 1);
+}
+END_TEST
+
+/* The end of the frame comes later than its data. */
+START_TEST(test_late_tlv)
+{
+	static const uint8_t tlv[] = { 0x80, 1, 0, 4, 9, 9, 9, 9 };
+	uint8_t bhs[ISCSI_BHS_LEN] = { ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL };
+	uint8_t frame[512], data[108];
+	size_t n;
+
+	ck_assert_int_eq(submit(ISCSI_OP_NOP_OUT, 0, 0, NULL), 0);
+	fake_want(&f, FRAME_SUBMIT);
+	iscsi_set_dsl(bhs, 100);
+	memcpy(data, big, 100);
+	memcpy(data + 100, tlv, sizeof(tlv));
+	n = fake_encode(frame, FRAME_PDU, FRAME_F_TLV, f.frame.h.cookie, bhs,
+	    data, sizeof(data));
+	fake_bytes(&f, frame, n - sizeof(tlv));
+	ck_assert_uint_eq(got.finals, 0);
+	fake_bytes(&f, frame + n - sizeof(tlv), sizeof(tlv));
+	ck_assert_uint_eq(got.finals, 1);
+	ck_assert_uint_eq(got.data_len, 100);
+	ck_assert_mem_eq(got.data, big, 100);
+}
+END_TEST
+
 /*
  * A task that ends while a long PDU of its is half sent: the rest is voided,
  * in a frame of its own, and the stream goes on.
@@ -449,6 +498,8 @@ main(void)
 	tcase_add_test(tc, test_refused_data);
 	tcase_add_test(tc, test_many_more);
 	tcase_add_test(tc, test_fragments_out);
+	tcase_add_test(tc, test_one_at_a_time);
+	tcase_add_test(tc, test_late_tlv);
 	tcase_add_test(tc, test_void_out);
 	tcase_add_test(tc, test_cancel_after_fragments);
 	tcase_add_test(tc, test_trace);

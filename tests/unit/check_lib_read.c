@@ -369,6 +369,35 @@ START_TEST(test_cuts)
 }
 END_TEST
 
+/* The same with fragments: the next frame's header is not data. */
+START_TEST(test_fragment_cuts)
+{
+	static uint8_t stream[310000];
+	uint8_t bhs[ISCSI_BHS_LEN];
+	size_t len, cut;
+	uint32_t off;
+
+	start_simple(300000);
+	send_response(0);
+	for (cut = 1; cut < 300000; cut += 17777) {
+		memset(&e, 0, sizeof(e));
+		memset(buf, 0xee, sizeof(buf));
+		start_simple(300000);
+		fake_data_in(bhs, request, 0, 300000);
+		for (len = 0, off = 0; off < 300000; off += 30000)
+			len += fake_encode(stream + len, FRAME_PDU,
+			    off < 270000 ? FRAME_F_MORE : 0, cookie,
+			    off == 0 ? bhs : NULL, want + off, 30000);
+		fake_response(bhs, request, 0);
+		len += fake_encode(stream + len, FRAME_PDU, 0, cookie, bhs,
+		    NULL, 0);
+		fake_bytes(&f, stream, cut);
+		fake_bytes(&f, stream + cut, len - cut);
+		expect_good(300000);
+	}
+}
+END_TEST
+
 START_TEST(test_sense)
 {
 	uint8_t data[2 + 18 + 4] = { 0, 18, 0x70, 0, 5 };
@@ -541,16 +570,24 @@ END_TEST
 /* Late frames of an ended task are nobody's, even in a reused slot. */
 START_TEST(test_late_frames)
 {
-	uint64_t old;
 	uint8_t bhs[ISCSI_BHS_LEN];
+	uint32_t old_itt;
+	uint64_t old;
 
 	start_simple(512);
 	send_response(0);
 	old = cookie;
+	old_itt = iscsi_itt(request);
 	fake_data_in(bhs, request, 0, 512);
-	memset(&e, 0, sizeof(e));
-	start_simple(512);
+	/* Until the slot is used again, which the low half tells. */
+	do {
+		if (iscsi_itt(request) != old_itt)
+			send_response(0);
+		memset(&e, 0, sizeof(e));
+		start_simple(512);
+	} while ((uint32_t)cookie != (uint32_t)old);
 	ck_assert_uint_ne(cookie, old);
+	ck_assert_uint_ne(iscsi_itt(request), old_itt);
 	fake_pdu(&f, old, bhs, want + 512, 512);
 	fake_outcome(&f, old, MSG_OUTCOME_UNKNOWN, 0, "");
 	fake_error(&f, old, MSG_R_NO_SUCH_TASK, FRAME_SUBMIT, "");
@@ -611,6 +648,7 @@ main(void)
 	tcase_add_test(tc, test_iovec);
 	tcase_add_test(tc, test_dribble);
 	tcase_add_test(tc, test_cuts);
+	tcase_add_test(tc, test_fragment_cuts);
 	tcase_add_test(tc, test_sense);
 	tcase_add_test(tc, test_bad_sense);
 	tcase_add_test(tc, test_target_failure);
