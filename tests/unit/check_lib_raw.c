@@ -371,9 +371,9 @@ END_TEST
 /* The end of the frame comes later than its data. */
 START_TEST(test_late_tlv)
 {
-	static const uint8_t tlv[] = { 0x80, 1, 0, 4, 9, 9, 9, 9 };
+	static const uint8_t tlv[204] = { 0x80, 1, 0, 200 };
 	uint8_t bhs[ISCSI_BHS_LEN] = { ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL };
-	uint8_t frame[512], data[108];
+	uint8_t frame[512], data[100 + sizeof(tlv)];
 	size_t n;
 
 	ck_assert_int_eq(submit(ISCSI_OP_NOP_OUT, 0, 0, NULL), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * libiscsimux: data on their way in.  One PDU, many, fragments, pieces of
- * the caller's buffer, data that do not fit, status, sense, residuals.
+ * the caller's buffer, data that do not fit.
  */
 #include "config.h"
 
@@ -141,43 +141,6 @@ START_TEST(test_many_pdus)
 		send_data(off, 1000);
 	send_response(0);
 	expect_good(10000);
-}
-END_TEST
-
-/* Status in the last Data-In; no SCSI Response follows. */
-START_TEST(test_phase_collapse)
-{
-	uint8_t bhs[ISCSI_BHS_LEN];
-
-	start_simple(2000);
-	send_data(0, 1500);
-	fake_data_in(bhs, request, 1500, 300);
-	bhs[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL | ISCSI_DATAIN_STATUS |
-	    ISCSI_RSP_UNDERFLOW;
-	put_be32(bhs + ISCSI_OFF_RESIDUAL, 200);
-	fake_pdu(&f, cookie, bhs, want + 1500, 300);
-	expect_good(1800);
-	ck_assert(e.r.underflow);
-	ck_assert(!e.r.overflow);
-	ck_assert_uint_eq(e.r.residual, 200);
-}
-END_TEST
-
-START_TEST(test_collapse_without_data)
-{
-	uint8_t bhs[ISCSI_BHS_LEN];
-
-	start_simple(512);
-	fake_data_in(bhs, request, 0, 0);
-	bhs[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL | ISCSI_DATAIN_STATUS |
-	    ISCSI_RSP_UNDERFLOW;
-	bhs[ISCSI_OFF_STATUS] = 0x08;
-	put_be32(bhs + ISCSI_OFF_RESIDUAL, 512);
-	fake_pdu(&f, cookie, bhs, NULL, 0);
-	ck_assert_uint_eq(e.count, 1);
-	ck_assert_int_eq(e.r.outcome, ISCSIMUX_COMPLETED);
-	ck_assert_uint_eq(e.r.status, 0x08);
-	ck_assert_uint_eq(e.r.transferred, 0);
 }
 END_TEST
 
@@ -398,92 +361,6 @@ START_TEST(test_fragment_cuts)
 }
 END_TEST
 
-START_TEST(test_sense)
-{
-	uint8_t data[2 + 18 + 4] = { 0, 18, 0x70, 0, 5 };
-	uint8_t bhs[ISCSI_BHS_LEN];
-
-	start_simple(512);
-	fake_response(bhs, request, 2);
-	iscsi_set_dsl(bhs, sizeof(data));
-	bhs[ISCSI_OFF_FLAGS] |= ISCSI_RSP_OVERFLOW;
-	put_be32(bhs + ISCSI_OFF_RESIDUAL, 1024);
-	fake_pdu(&f, cookie, bhs, data, sizeof(data));
-	ck_assert_uint_eq(e.count, 1);
-	ck_assert_int_eq(e.r.outcome, ISCSIMUX_COMPLETED);
-	ck_assert_uint_eq(e.r.status, 2);
-	ck_assert_uint_eq(e.r.sense_len, 18);
-	ck_assert_mem_eq(e.sense, data + 2, 18);
-	ck_assert(e.r.overflow);
-	ck_assert(!e.r.underflow);
-	ck_assert_uint_eq(e.r.residual, 1024);
-	ck_assert(!iscsimux_result_good(&e.r));
-}
-END_TEST
-
-/* SenseLength may claim more than there is, or there may be half of it. */
-START_TEST(test_bad_sense)
-{
-	uint8_t bhs[ISCSI_BHS_LEN];
-
-	start_simple(512);
-	fake_response(bhs, request, 2);
-	iscsi_set_dsl(bhs, 5);
-	fake_pdu(&f, cookie, bhs, "\xff\xff" "abc", 5);
-	ck_assert_uint_eq(e.r.sense_len, 3);
-	ck_assert_mem_eq(e.sense, "abc", 3);
-	memset(&e, 0, sizeof(e));
-	start_simple(512);
-	fake_response(bhs, request, 2);
-	iscsi_set_dsl(bhs, 1);
-	fake_pdu(&f, cookie, bhs, "\xff", 1);
-	ck_assert_uint_eq(e.count, 1);
-	ck_assert_uint_eq(e.r.sense_len, 0);
-}
-END_TEST
-
-START_TEST(test_target_failure)
-{
-	uint8_t bhs[ISCSI_BHS_LEN];
-
-	start_simple(512);
-	fake_response(bhs, request, 0);
-	bhs[ISCSI_OFF_RESPONSE] = 1;
-	fake_pdu(&f, cookie, bhs, NULL, 0);
-	ck_assert_uint_eq(e.count, 1);
-	ck_assert_int_eq(e.r.outcome, ISCSIMUX_FAILED);
-	ck_assert_uint_eq(e.r.response, 1);
-	ck_assert_str_eq(e.text, "target failure");
-	ck_assert(!iscsimux_result_good(&e.r));
-}
-END_TEST
-
-static void
-send_reject(uint8_t opcode)
-{
-	uint8_t bhs[ISCSI_BHS_LEN] = { ISCSI_OP_REJECT, ISCSI_FLAG_FINAL, 9 };
-	uint8_t embedded[ISCSI_BHS_LEN];
-
-	memcpy(embedded, request, sizeof(embedded));
-	embedded[0] = opcode;
-	put_be32(bhs + ISCSI_OFF_ITT, ISCSI_TAG_NONE);
-	iscsi_set_dsl(bhs, ISCSI_BHS_LEN);
-	fake_pdu(&f, cookie, bhs, embedded, sizeof(embedded));
-}
-
-START_TEST(test_reject)
-{
-	start_simple(512);
-	send_reject(ISCSI_OP_DATA_OUT);		/* not the end */
-	ck_assert_uint_eq(e.count, 0);
-	send_reject(ISCSI_OP_SCSI_CMD);
-	ck_assert_uint_eq(e.count, 1);
-	ck_assert_int_eq(e.r.outcome, ISCSIMUX_FAILED);
-	ck_assert_uint_eq(e.r.response, 9);
-	ck_assert_uint_gt(strlen(e.text), 0);
-}
-END_TEST
-
 /* The task is cancelled, and fails when the daemon has ended it. */
 static void
 expect_failed(uint16_t reason)
@@ -638,8 +515,6 @@ main(void)
 	tcase_add_test(tc, test_command_fields);
 	tcase_add_test(tc, test_extended_cdb);
 	tcase_add_test(tc, test_many_pdus);
-	tcase_add_test(tc, test_phase_collapse);
-	tcase_add_test(tc, test_collapse_without_data);
 	tcase_add_test(tc, test_big_pdus);
 	tcase_add_test(tc, test_fragments);
 	tcase_add_test(tc, test_small_fragments);
@@ -649,10 +524,6 @@ main(void)
 	tcase_add_test(tc, test_dribble);
 	tcase_add_test(tc, test_cuts);
 	tcase_add_test(tc, test_fragment_cuts);
-	tcase_add_test(tc, test_sense);
-	tcase_add_test(tc, test_bad_sense);
-	tcase_add_test(tc, test_target_failure);
-	tcase_add_test(tc, test_reject);
 	tcase_add_test(tc, test_data_too_long);
 	tcase_add_test(tc, test_data_beyond);
 	tcase_add_test(tc, test_data_wraps);
