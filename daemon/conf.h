@@ -101,7 +101,6 @@ struct config_limits {
 	uint32_t	 client_stall_timeout;	/* ms */
 	uint32_t	 abort_timeout;		/* ms */
 	uint32_t	 r2t_timeout;		/* ms */
-	uint32_t	 drain_timeout;		/* ms */
 };
 
 struct config {

@@ -65,8 +65,6 @@ const struct config_key config_keys[] = {
 	    RANGE(100, HOUR, "15s")),
 	DAEMON("r2t-timeout", config_set_time, limits.r2t_timeout,
 	    RANGE(100, HOUR, "30s")),
-	DAEMON("drain-timeout", config_set_time, limits.drain_timeout,
-	    RANGE(100, HOUR, "10s")),
 
 	SESSION("portal", config_set_portal, portal, .required = true),
 	SESSION("target", config_set_name, target, .required = true),

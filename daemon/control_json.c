@@ -266,6 +266,5 @@ control_json_limits(const struct worker *w)
 	add_num(&b, "client_stall_timeout_ms", l->client_stall_timeout);
 	add_num(&b, "abort_timeout_ms", l->abort_timeout);
 	add_num(&b, "r2t_timeout_ms", l->r2t_timeout);
-	add_num(&b, "drain_timeout_ms", l->drain_timeout);
 	return finish(&b);
 }

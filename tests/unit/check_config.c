@@ -47,7 +47,6 @@ check_limits(const struct config_limits *l)
 	ck_assert_uint_eq(l->client_stall_timeout, 30000);
 	ck_assert_uint_eq(l->abort_timeout, 15000);
 	ck_assert_uint_eq(l->r2t_timeout, 30000);
-	ck_assert_uint_eq(l->drain_timeout, 10000);
 }
 
 static void
@@ -139,8 +138,7 @@ START_TEST(all_daemon_keys)
 	    "max-clients = 1\n client-tasks = 65536\n client-inbound = 16G\n"
 	    "client-outbound = 65537\n uid-factor = 08\n"
 	    "hello-timeout = 100ms\n client-stall-timeout = 60m\n"
-	    "abort-timeout = 3600s\n r2t-timeout = 1m\n"
-	    "drain-timeout = 3600000ms\n}\n");
+	    "abort-timeout = 3600s\n r2t-timeout = 1m\n}\n");
 	ck_assert_str_eq(cfg->user, "root");
 	ck_assert_uint_eq(cfg->uid, 0);
 	ck_assert_uint_eq(cfg->gid, 0);
@@ -160,7 +158,6 @@ START_TEST(all_daemon_keys)
 	ck_assert_uint_eq(cfg->limits.client_stall_timeout, 3600000);
 	ck_assert_uint_eq(cfg->limits.abort_timeout, 3600000);
 	ck_assert_uint_eq(cfg->limits.r2t_timeout, 60000);
-	ck_assert_uint_eq(cfg->limits.drain_timeout, 3600000);
 	fixture_free(&fx);
 }
 END_TEST
