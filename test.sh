@@ -173,8 +173,8 @@ do_valgrind() {
 	build native || return
 	local -x CK_FORK=no CK_TIMEOUT_MULTIPLIER=30 TEST_TIMEOUT_FACTOR=10
 	local -x TEST_SCALE=$valgrind_scale VALGRIND=$command
-	suite native valgrind check-compiled "--valgrind --timeout=1800"
-	suite native valgrind check-integration --timeout=3600
+	suite native valgrind check-compiled "--valgrind --timeout=300"
+	suite native valgrind check-integration --timeout=1800
 }
 
 do_distcheck() {
