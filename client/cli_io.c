@@ -328,13 +328,14 @@ turn(struct cli_io *io)
 	if (io->c->interrupts > 1 && io->busy > 0)
 		iscsimux_disconnect(io->c->h);
 	check_stuck(io);
+	/* Who leaves the ring makes room for the next. */
+	cli_io_drain(io);
 	if (io->writes)
 		cli_io_fill(io);
 	else
 		while (io->stop == CLI_IO_ALL && cli_chunk_take(io) != NULL)
 			continue;
 	submit_all(io);
-	cli_io_drain(io);
 	cli_progress_show(io);
 }
 
