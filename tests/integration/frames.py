@@ -13,11 +13,10 @@ from harness import (Skip, check, check_equal, main, scaled, shared, test,
 from iscsimuxd import Daemon, session
 from muxclient import (ATTACH, ATTACHED, CANCEL, DATA_MAX, ERROR, F_FATAL,
                        F_FD, F_MORE, F_SYNTHETIC, F_TLV, F_UNMATCHED, F_VOID,
-                       GOODBYE, HELLO, LIST, LISTING, NONE, OK, OUTCOME,
-                       PAYLOAD_MAX, PING, PONG, READ, SMALL, SUBMIT,
-                       TEST_UNIT_READY, WELCOME, WRITE, Forked, Gone, Mux,
-                       attach, bhs, command, data_out, deadline_tlv, frame,
-                       hello, nop_out, read16, tlv, write16)
+                       GOODBYE, HELLO, LIST, LISTING, NONE, OUTCOME,
+                       PAYLOAD_MAX, PING, PONG, SMALL, SUBMIT, TEST_UNIT_READY,
+                       WELCOME, WRITE, Forked, Mux, attach, bhs, command,
+                       data_out, deadline_tlv, frame, hello, tlv, write16)
 from muxrig import Rig
 
 TUR = command(7, TEST_UNIT_READY)

@@ -8,7 +8,7 @@ import os
 
 from harness import check, check_equal, main, test
 from muxclient import (ABORT_TASK, ABORT_TASK_SET, CLEAR_ACA, CLEAR_TASK_SET,
-                       COLD_RESET, F_SYNTHETIC, FINAL, IMMEDIATE, LOGIN,
+                       COLD_RESET, FINAL, F_SYNTHETIC, IMMEDIATE, LOGIN,
                        LOGOUT, LUN_RESET, NONE, NOP_OUT, READ, SCSI, SNACK,
                        TEST_UNIT_READY, TEXT, TMF, TMF_RSP, WARM_RESET, WRITE,
                        bhs, command, data_out, lun_number, nop_out, read16,
