@@ -53,19 +53,19 @@ deliver(struct task *t, struct rxpdu *pdu, bool final)
 static bool
 within_charge(struct task *t, const struct rxpdu *pdu)
 {
-	uint32_t room = TASK_SENSE_MAX;
+	uint32_t sense = 0;
 
 	t->rx_pdus++;
-	if (iscsi_opcode(pdu->bhs) != ISCSI_OP_SCSI_RSP) {
+	if (iscsi_opcode(pdu->bhs) == ISCSI_OP_SCSI_RSP)
+		sense = pdu->data->len;
+	else
 		t->rx_bytes += pdu->data->len;
-		room = 0;
-	}
 	if (t->rx_bytes <= t->edtl && t->rx_pdus <= 16 + t->edtl / 512 &&
-	    (room == 0 || pdu->data->len <= room))
+	    sense <= TASK_SENSE_MAX)
 		return true;
 	session_fail(t->session, "the target sent %" PRIu64 " bytes in %"
 	    PRIu32 " PDUs for a task of %" PRIu32 " bytes",
-	    t->rx_bytes + pdu->data->len, t->rx_pdus, t->edtl);
+	    t->rx_bytes + sense, t->rx_pdus, t->edtl);
 	return false;
 }
 
