@@ -426,7 +426,8 @@ def lengths():
     for pdu in (b"", TUR[:47], TUR + b"x", command(9, bytes(6), length=4),
                 bhs(1, 0xa0, 0, 9, 512, length=4) + bytes(8),
                 bhs(1, 0xa0, 0, 9, 512, length=8) + bytes(4),
-                bhs(1, 0x81, 0, 9, ahs=2), bhs(1, 0x81, 0, 9, ahs=1) + bytes(8),
+                bhs(1, 0x81, 0, 9, ahs=2),
+                bhs(1, 0x81, 0, 9, ahs=1) + bytes(8),
                 bhs(1, 0x81, 0, 9, ahs=255, length=0xffffff) + bytes(1020),
                 data_out(9, 1, 0, b"x", length=2),
                 bhs(0x3f, length=0xffffff), long + bytes(4), long[:-1]):

@@ -115,7 +115,8 @@ def commands():
                      "lengths-disagree"),
                     (bhs(SCSI, 0x81, 0, 5, ahs=2) + b"\xff\xff\x02\0" +
                      bytes(4), "lengths-disagree"),
-                    (bhs(SCSI, 0x81, 0, 5, ahs=255) + bytes(1016) + b"\0\2\1\0",
+                    (bhs(SCSI, 0x81, 0, 5, ahs=255) + bytes(1016) +
+                     b"\0\2\1\0",
                      "lengths-disagree")):
                 mux.refused(pdu, reason)
             if mode[1] == "no":
@@ -296,9 +297,7 @@ def data_for_r2t():
             other.data_error(data_out(5, r2t.word5, 0, data[:DSL], 0, False,
                                       lun), "no-such-task")
         mux.submit_data(data_out(5, r2t.word5, 0, data[:DSL], 0, False, lun))
-        with Unheard(rig):
-            mux.ping()
-            rig.wait_target(lambda c: c["data_out"] == 1, "the Data-Out")
+        rig.wait_target(lambda c: c["data_out"] == 1, "the Data-Out")
         for pdu in (data_out(5, r2t.word5, 0, data[:DSL], 0, False, lun),
                     data_out(5, r2t.word5, DSL, data[:DSL], 0, False, lun),
                     data_out(5, r2t.word5, DSL, data[:DSL], 1, True, lun)):

@@ -658,16 +658,18 @@ class Mux:
 
     def start_read(self, lba, blocks, size=512, itt=None, **options):
         """Submits READ(16); the Task."""
-        return self.submit(command(self.itt() if itt is None else itt, read16(lba, blocks),
-                                   blocks * size, READ, **options))
+        itt = self.itt() if itt is None else itt
+        return self.submit(command(itt, read16(lba, blocks), blocks * size,
+                                   READ, **options))
 
     def start_write(self, lba, data, size=512, itt=None, immediate=0,
                     manual=False, tlvs=b"", **options):
         """Submits WRITE(16) with immediate bytes of data; the Task."""
-        return self.submit(command(
-            self.itt() if itt is None else itt, write16(lba, len(data) // size), len(data),
-            WRITE, data[:immediate], **options),
-            out=None if manual else data, tlvs=tlvs)
+        itt = self.itt() if itt is None else itt
+        return self.submit(command(itt, write16(lba, len(data) // size),
+                                   len(data), WRITE, data[:immediate],
+                                   **options),
+                           out=None if manual else data, tlvs=tlvs)
 
     def read(self, lba, blocks, size=512, **options):
         """READ(16); the data."""

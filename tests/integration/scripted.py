@@ -14,7 +14,7 @@ import struct
 
 from harness import PATIENCE, TIMEOUT, Failure, check_equal, defer
 from muxclient import DATA_IN, FINAL, LOGIN, NONE, R2T, SCSI_RSP, TMF_RSP
-from target_client import 
+from target_client import bhs as raw_bhs
 from target_client import crc32c, pad
 
 DECLARED = ("InitiatorName", "InitiatorAlias", "SessionType", "TargetName",
