@@ -100,6 +100,8 @@ struct task {
 	uint64_t		 lun;
 	uint32_t		 client_itt;
 	uint32_t		 edtl;
+	uint32_t		 rx_max;	/* bytes the target may send */
+	uint32_t		 tx_max;	/* bytes it may ask for by R2T */
 	uint32_t		 cmdsn;		/* valid once stamped */
 	uint32_t		 ref_itt;	/* TMF: wire tag it refers to */
 	uint32_t		 ref_cmdsn;	/* TMF: CmdSN of that task */

@@ -46,6 +46,16 @@ deliver(struct task *t, struct rxpdu *pdu, bool final)
 
 /* --- SCSI tasks --- */
 
+static bool
+one_more(struct task *t)
+{
+	if (++t->rx_pdus <= 16 + t->edtl / 512)
+		return true;
+	session_fail(t->session, "the target sent %" PRIu32 " PDUs for a task "
+	    "of %" PRIu32 " bytes", t->rx_pdus, t->edtl);
+	return false;
+}
+
 /*
  * Room for what a task may receive was charged when it was accepted; a target
  * that sends more is broken.
@@ -55,17 +65,14 @@ within_charge(struct task *t, const struct rxpdu *pdu)
 {
 	uint32_t sense = 0;
 
-	t->rx_pdus++;
 	if (iscsi_opcode(pdu->bhs) == ISCSI_OP_SCSI_RSP)
 		sense = pdu->data->len;
 	else
 		t->rx_bytes += pdu->data->len;
-	if (t->rx_bytes <= t->edtl && t->rx_pdus <= 16 + t->edtl / 512 &&
-	    sense <= TASK_SENSE_MAX)
-		return true;
-	session_fail(t->session, "the target sent %" PRIu64 " bytes in %"
-	    PRIu32 " PDUs for a task of %" PRIu32 " bytes",
-	    t->rx_bytes + sense, t->rx_pdus, t->edtl);
+	if (t->rx_bytes <= t->rx_max && sense <= TASK_SENSE_MAX)
+		return one_more(t);
+	session_fail(t->session, "the target sent %" PRIu64 " bytes for a "
+	    "task that may receive %" PRIu32, t->rx_bytes + sense, t->rx_max);
 	return false;
 }
 
@@ -101,7 +108,7 @@ on_r2t(struct task *t, struct rxpdu *pdu)
 	uint32_t len = get_be32(pdu->bhs + ISCSI_OFF_DESIRED_LEN);
 
 	if (len == 0 || len > s->params.max_burst ||
-	    (uint64_t)offset + len > t->edtl ||
+	    (uint64_t)offset + len > t->tx_max ||
 	    iscsi_ttt(pdu->bhs) == ISCSI_TAG_NONE ||
 	    iscsi_lun(pdu->bhs) != t->lun ||
 	    t->nr2ts > s->params.max_r2t) {
@@ -124,15 +131,16 @@ on_r2t(struct task *t, struct rxpdu *pdu)
 static void
 on_text(struct task *t, struct rxpdu *pdu)
 {
-	bool final = iscsi_is_final(pdu->bhs);
+	bool final = iscsi_is_final(pdu->bhs), asked = !t->text_more;
 
 	t->text_more = !final && iscsi_ttt(pdu->bhs) != ISCSI_TAG_NONE;
 	t->text_ttt = iscsi_ttt(pdu->bhs);
 	t->rx_bytes += pdu->data->len;
-	if (t->rx_bytes > TASK_CHARGE_TEXT || (!final && !t->text_more)) {
+	if (!asked || t->rx_bytes > TASK_CHARGE_TEXT ||
+	    (!final && !t->text_more)) {
 		session_fail(t->session, "the target sent a Text Response "
-		    "that leads nowhere, or more than %d bytes of text",
-		    TASK_CHARGE_TEXT);
+		    "that nobody asked for, or that leads nowhere, or more "
+		    "than %d bytes of text", TASK_CHARGE_TEXT);
 		return;
 	}
 	deliver(t, pdu, final);
@@ -318,7 +326,8 @@ on_reject(struct session *s, struct rxpdu *pdu)
 	s->stats.rejects++;
 	if (slices_copy(pdu->data, rejected, sizeof(rejected)) <
 	    sizeof(rejected) || router_find(s->router, iscsi_itt(rejected),
-	    &slot) != ROUTER_LIVE) {
+	    &slot) != ROUTER_LIVE ||
+	    ((struct task *)(void *)slot)->state != TASK_SENT) {
 		log_warn(s->log, "session %s: Reject (%s) of a PDU that is "
 		    "not ours", s->config->name,
 		    iscsi_reject_reason_name(reason));
@@ -338,6 +347,8 @@ on_reject(struct session *s, struct rxpdu *pdu)
 			reject_daemon_task(t);
 		return;
 	}
+	if (!ends && !one_more(t))
+		return;
 	deliver_reject(t, pdu, rejected, ends);
 	if (ends)
 		abort_retire(t);

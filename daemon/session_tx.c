@@ -415,7 +415,9 @@ session_tx_next(void *arg)
 	    (pdu = next_immediate(s)) != NULL ||
 	    (pdu = next_data(s)) != NULL)
 		return pdu;
-	if (requests_held(s) || !sn_window_open(&s->sn))
+	/* Nothing may be requested behind a Logout (section 11.14). */
+	if (s->phase != SESSION_UP || requests_held(s) ||
+	    !sn_window_open(&s->sn))
 		return NULL;
 	pdu = next_text(s);
 	return pdu != NULL ? pdu : next_command(s);

@@ -42,10 +42,15 @@ task_new(struct session *s, enum task_kind kind, struct txpdu *pdu)
 	t->client_itt = iscsi_itt(pdu->bhs);
 	t->client_sns[0] = get_be32(pdu->bhs + ISCSI_OFF_CMDSN);
 	t->client_sns[1] = get_be32(pdu->bhs + ISCSI_OFF_EXPSTATSN);
-	if (t->opcode == ISCSI_OP_SCSI_CMD)
+	if (t->opcode == ISCSI_OP_SCSI_CMD) {
+		uint8_t flags = pdu->bhs[ISCSI_OFF_FLAGS];
+
 		t->edtl = get_be32(pdu->bhs + ISCSI_OFF_EDTL);
+		t->rx_max = (flags & ISCSI_CMD_READ) != 0 ? t->edtl : 0;
+		t->tx_max = (flags & ISCSI_CMD_WRITE) != 0 ? t->edtl : 0;
+	}
 	if (t->opcode == ISCSI_OP_NOP_OUT)
-		t->edtl = iscsi_dsl(pdu->bhs);	/* what may be echoed */
+		t->rx_max = iscsi_dsl(pdu->bhs);	/* what may be echoed */
 	if (t->opcode == ISCSI_OP_TMF_REQ)
 		t->function = pdu->bhs[ISCSI_OFF_FLAGS] &
 		    ISCSI_TMF_FUNCTION_MASK;
