@@ -2,7 +2,8 @@
 /*
  * What the files of the session share among themselves:
  *
- *   session.c	 life: connect, log in, up, down, log out; the public face
+ *   session.c	 life: connect, up, down, log out; the public face
+ *   session_login.c  the login
  *   attachment.c a client's share of it: attach, detach, submit
  *   guard.c	 what a client may submit, checked before anything is queued
  *   task.c	 one task from SUBMIT to its one outcome; deadlines
@@ -261,9 +262,12 @@ void session_fail(struct session *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void session_event(struct session *s, const struct msg_event *e,
     const struct attachment *except);
-void session_login_pdu(struct session *s, struct rxpdu *pdu);
 void session_logged_out(struct session *s);
 extern const struct pump_ops session_pump_ops;
+
+/* session_login.c */
+void session_on_connected(void *arg);
+void session_login_pdu(struct session *s, struct rxpdu *pdu);
 
 /* task.c */
 struct task *task_new(struct session *s, enum task_kind kind,

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A session's login: the pure machine of login.h driven over the pump, and
+ * what was negotiated put into force (RFC 7143 sections 6 and 11.12).
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "daemon/conn.h"
+#include "daemon/session_internal.h"
+#include "proto/crc32c.h"
+#include "proto/iscsi.h"
+
+#define LOGIN_CMDSN 1
+
+static void
+wanted_digests(const struct config_digests *have, enum login_digest *want)
+{
+	for (unsigned i = 0; i < have->count; i++)
+		want[i] = have->list[i] == CONFIG_DIGEST_CRC32C ?
+		    LOGIN_DIGEST_CRC32C : LOGIN_DIGEST_NONE;
+}
+
+static struct login *
+make_login(struct session *s)
+{
+	const struct config_session *c = s->config;
+	struct login_wanted want = {
+		.initiator_name = s->worker->config->initiator_name,
+		.initiator_alias = s->worker->config->initiator_alias,
+		.target_name = c->target,
+		.cmdsn = LOGIN_CMDSN,
+		.max_recv_dsl = c->max_recv_data_segment_length,
+		.max_burst = c->max_burst_length,
+		.first_burst = c->first_burst_length,
+		.max_outstanding_r2t = c->max_outstanding_r2t,
+		.time2wait = c->default_time2wait,
+		.time2retain = c->default_time2retain,
+		.initial_r2t = c->initial_r2t,
+		.immediate_data = c->immediate_data,
+	};
+
+	memcpy(want.isid, s->isid, sizeof(want.isid));
+	wanted_digests(&c->header_digest, want.header_digest);
+	wanted_digests(&c->data_digest, want.data_digest);
+	return login_new(&want);
+}
+
+static void
+send_login(struct session *s)
+{
+	uint8_t text[ISCSI_LOGIN_DSL_MAX];
+	struct txpdu *pdu = txpdu_new(s->worker);
+
+	if (pdu == NULL) {
+		session_fail(s, "out of memory");
+		return;
+	}
+	login_request(s->login, pdu->bhs, text);
+	if (slices_add_copy(s->worker->pool, &pdu->data, text,
+	    iscsi_dsl(pdu->bhs)) != 0) {
+		txpdu_free(s->worker, pdu);
+		session_fail(s, "out of memory");
+		return;
+	}
+	s->login_pdu = pdu;
+	session_tx_kick(s);
+}
+
+/* The pump's `on_connected`. */
+void
+session_on_connected(void *arg)
+{
+	struct session *s = arg;
+
+	s->login = make_login(s);
+	if (s->login == NULL) {
+		session_fail(s, "out of memory");
+		return;
+	}
+	s->phase = SESSION_LOGGING_IN;
+	loop_timer_set(s->timer, s->config->login_timeout);
+	send_login(s);
+}
+
+static void
+take_params(struct session *s, const struct login_result *r)
+{
+	s->tsih = r->tsih;
+	s->params = (struct msg_params){
+		.generation = s->params.generation + 1,
+		.flags = (r->initial_r2t ? MSG_PARAM_INITIAL_R2T : 0) |
+		    (r->immediate_data ? MSG_PARAM_IMMEDIATE_DATA : 0) |
+		    (r->header_digest ? MSG_PARAM_HEADER_DIGEST : 0) |
+		    (r->data_digest ? MSG_PARAM_DATA_DIGEST : 0),
+		.send_dsl = r->send_dsl,
+		.recv_dsl = r->recv_dsl,
+		.max_burst = r->max_burst,
+		.first_burst = r->first_burst,
+		.max_r2t = r->max_outstanding_r2t,
+	};
+}
+
+static void
+set_framing(struct session *s, const struct login_result *r)
+{
+	struct pdu_framing in = {
+		.header_digest = r->header_digest,
+		.data_digest = r->data_digest,
+		.order = s->config->digest_big_endian ? CRC32C_BIG :
+		    CRC32C_LITTLE,
+		.max_dsl = r->recv_dsl,
+	};
+	struct pdu_framing out = in;
+
+	out.max_dsl = r->send_dsl;
+	pump_set_framing(s->pump, &in, &out);
+}
+
+static void
+announce_up(struct session *s)
+{
+	struct msg_event e = {
+		.kind = MSG_EVENT_SESSION_UP, .count = 1, .params = s->params,
+	};
+
+	log_info(s->log, "session %s: up: %s at %s, generation %" PRIu32
+	    ", digests %s/%s", s->config->name, s->config->target,
+	    conn_peer(pump_conn(s->pump)), s->params.generation,
+	    (s->params.flags & MSG_PARAM_HEADER_DIGEST) ? "CRC32C" : "None",
+	    (s->params.flags & MSG_PARAM_DATA_DIGEST) ? "CRC32C" : "None");
+	session_event(s, &e, NULL);
+}
+
+static void
+logged_in(struct session *s, const uint8_t *bhs)
+{
+	const struct login_result *r = login_result(s->login);
+
+	take_params(s, r);
+	set_framing(s, r);
+	sn_start(&s->sn, LOGIN_CMDSN, bhs);
+	login_free(s->login);
+	s->login = NULL;
+	loop_timer_clear(s->timer);
+	s->phase = SESSION_UP;
+	s->up_since = loop_now(s->worker->loop);
+	s->last_error[0] = '\0';
+	s->next_try = 0;
+	s->stats.logins++;
+	announce_up(s);
+}
+
+/* A PDU that arrived before the full feature phase. */
+void
+session_login_pdu(struct session *s, struct rxpdu *pdu)
+{
+	uint8_t text[ISCSI_LOGIN_DSL_MAX];
+	size_t len = slices_copy(pdu->data, text, sizeof(text));
+
+	switch (login_response(s->login, pdu->bhs, text, len)) {
+	case LOGIN_SEND:
+		send_login(s);
+		break;
+	case LOGIN_DONE:
+		logged_in(s, pdu->bhs);
+		break;
+	case LOGIN_FAILED:
+		session_fail(s, "%s", login_error(s->login));
+		break;
+	}
+}
