@@ -232,7 +232,10 @@ fail_attach(struct cli *c)
 	    CLI_FAILED, "session %s: %s", c->session, c->why);
 }
 
-/* Attach over a connection just made; CLI_OK, or told unless interrupted. */
+/*
+ * Attach over a connection just made.  CLI_OK, or told unless interrupted or
+ * closed by the daemon.
+ */
 static enum cli_status
 attach(struct cli *c, int64_t until)
 {
@@ -252,7 +255,7 @@ attach(struct cli *c, int64_t until)
 	    c->interrupts == 0)
 		cli_step(c, NULL, until);
 	if (c->closed)
-		return cli_fail_closed(c);
+		return CLI_UNREACHABLE;
 	if (c->interrupts > 0)
 		return CLI_FAILED;
 	if (!c->attached)
@@ -332,34 +335,50 @@ wait_up(struct cli *c, int64_t until)
 	return CLI_OK;
 }
 
+/* A daemon that was stopped or crashed may be started again. */
+static bool
+may_return(const struct cli *c)
+{
+	enum iscsimux_reason reason = iscsimux_error_reason(c->h);
+
+	return reason == ISCSIMUX_R_NONE || reason == ISCSIMUX_R_SHUTDOWN ||
+	    reason == ISCSIMUX_R_CONNECTION_LOST;
+}
+
+/* Connect and attach again, if need be, and wait; one attempt. */
+static enum cli_status
+recover_once(struct cli *c, int64_t until)
+{
+	enum cli_status status = CLI_OK;
+	int r;
+
+	if (iscsimux_fd(c->h) == -1) {
+		r = dial(c, until);
+		if (r != 0 && cli_now() >= until)
+			return fail_dial(c, r);
+		if (r != 0) {
+			c->closed = true;
+			return CLI_UNREACHABLE;
+		}
+		status = attach(c, until);
+	}
+	return status == CLI_OK ? wait_up(c, until) : status;
+}
+
 enum cli_status
 cli_recover(struct cli *c, int64_t until)
 {
 	enum cli_status status;
-	int r;
 
-	for (;;) {
-		if (c->interrupts > 0)
-			return CLI_FAILED;
-		if (iscsimux_fd(c->h) == -1) {
-			r = dial(c, until);
-			if (r != 0 && cli_now() >= until)
-				return fail_dial(c, r);
-			if (r != 0) {
-				(void)cli_pause(c, MIN(until,
-				    cli_now() + REDIAL_PAUSE));
-				continue;
-			}
-			status = attach(c, until);
-			if (status != CLI_OK)
-				return status;
-		}
-		status = wait_up(c, until);
-		if (status != CLI_UNREACHABLE)
+	while (c->interrupts == 0) {
+		status = recover_once(c, until);
+		if (!c->closed)
 			return status;
-		if (cli_now() >= until)
+		if (cli_now() >= until || !may_return(c))
 			return cli_fail_closed(c);
+		(void)cli_pause(c, MIN(until, cli_now() + REDIAL_PAUSE));
 	}
+	return CLI_FAILED;
 }
 
 enum cli_status
@@ -371,11 +390,10 @@ cli_open(struct cli *c)
 	status = cli_connect(c);
 	if (status == CLI_OK)
 		status = attach(c, until);
-	if (status == CLI_OK) {
+	if (status == CLI_OK)
 		status = wait_up(c, until);
-		if (status == CLI_UNREACHABLE)
-			return cli_fail_closed(c);
-	}
+	if (c->closed)
+		return cli_fail_closed(c);
 	if (status != CLI_OK && c->interrupts > 0)
 		return cli_fail_interrupted(c);
 	return status;
