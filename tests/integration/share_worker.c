@@ -124,12 +124,10 @@ static void
 complain(struct worker *w, const struct slot *s,
     const struct iscsimux_result *r)
 {
-	if (w->status == EXIT_GOOD)
-		fprintf(stderr, "%s of %zu bytes at %" PRIu64 ": %s, status "
-		    "0x%02x, %" PRIu32 " bytes, %s\n",
-		    w->writing ? "WRITE" : "READ", s->len, s->at,
-		    iscsimux_outcome_name(r->outcome), r->status,
-		    r->transferred, r->text);
+	fprintf(stderr, "%s of %zu bytes at %" PRIu64 ": %s, status 0x%02x, %"
+	    PRIu32 " bytes, %s\n", w->writing ? "WRITE" : "READ", s->len,
+	    s->at, iscsimux_outcome_name(r->outcome), r->status,
+	    r->transferred, r->text);
 	w->status = EXIT_FAILED;
 }
 
@@ -140,6 +138,12 @@ done(struct iscsimux *h, void *cookie, const struct iscsimux_result *r)
 	struct worker *w = s->worker;
 
 	(void)h;
+	if (!s->busy || s->retry) {
+		fprintf(stderr, "the request at %" PRIu64 " ended twice\n",
+		    s->at);
+		w->status = EXIT_FAILED;
+		return;
+	}
 	w->open--;
 	if (worth_repeating(r) && s->again++ < AGAIN_MAX) {
 		s->retry = true;

@@ -8,23 +8,19 @@ from there, too, where it is a file. The target says how many sessions it has.
 """
 
 import array
-import json
 import os
 import sys
 
-from harness import (Process, check, check_equal, defer, main, program,
-                     scaled, test)
+from harness import check, check_equal, main, scaled, test
 from iscsimuxd import Daemon, session
+from sharing_worker import Worker
 from target_client import Target
 from targets import Istgt, Tgt
 
 CLIENTS = 8
-DEPTH = 32
 MIB = 1 << 20
 MIXED = (4096, 65536, 262144, 512, 1 << 20)
 MASK = (1 << 64) - 1
-PATIENT = 300
-# Seconds for eight clients to be ready with all their data.
 
 
 def size_of(mebibytes):
@@ -38,40 +34,6 @@ def pattern(seed, at):
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9 & MASK
     z = (z ^ (z >> 27)) * 0x94d049bb133111eb & MASK
     return z ^ (z >> 31)
-
-
-class Worker(Process):
-    """A client process that waits for start()."""
-
-    def __init__(self, daemon, number, length, lun=0, block=512,
-                 sizes=(65536,), name="disk"):
-        self.seed = number + 1
-        self.start_at = number * length
-        self.length = length
-        gate, self.gate = os.pipe()
-        helper = os.path.join(os.environ["TEST_HELPERS"], "integration",
-                              "share_worker")
-        super().__init__([helper, name, lun, self.start_at, length, self.seed,
-                          block, DEPTH, *sizes], f"worker-{number}",
-                         env=daemon.client_env(), stdin=gate)
-        os.close(gate)
-        defer(self.start)
-
-    def start(self):
-        """Lets it begin."""
-        if self.gate is not None:
-            os.close(self.gate)
-            self.gate = None
-
-    def result(self):
-        """Waits for its end; what it printed."""
-        self.expect_exit(0, PATIENT)
-        lines = self.log().splitlines()
-        check_equal(lines[0], "ready", "first line of a worker")
-        told = json.loads(lines[-1])
-        check_equal(told["read"], told["written"],
-                    f"checksum read by client {self.seed}")
-        return told
 
 
 def disk_checksum(path, worker):
