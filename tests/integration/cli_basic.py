@@ -8,8 +8,8 @@ import re
 import shutil
 import signal
 
-from harness import (Skip, check, check_equal, free_port, main, program, run,
-                     shared, test, tmp, tmpdir)
+from harness import (Skip, check, check_equal, free_port, installed, main,
+                     program, run, shared, test, tmp, tmpdir)
 from iscsimuxd import Daemon, session
 from targets import RamTarget, Tgt
 from target_client import Target
@@ -314,7 +314,7 @@ def help_and_version():
 
 @test("no daemon: status 3 and what to do")
 def no_daemon():
-    for command in (("list",), ("wait", "disk"), ("read", "disk", "/dev/null")):
+    for command in (("list",), ("wait", "disk"), ("read", "disk", "out")):
         done = run([program("ISCSIMUX"), "-S", tmp("nothing"), *command],
                    check_status=3)
         shows(done, "iscsimuxd is not running: there is no socket at .* -S")
@@ -377,6 +377,33 @@ def daemon_ends():
     daemon.stop()
     client.expect_exit(3)
     check(re.search(r"iscsimuxd at \S+: .+", client.log()), client.log())
+
+
+COMPLETE = r"""
+. "$1"
+shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_iscsimux
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+@test("bash completes commands, options and the names of sessions")
+def completion():
+    daemon = setup()
+    script = os.path.join(os.environ["top_srcdir"], "client", "completion",
+                          "iscsimux.bash")
+    for words, wanted in ((("w",), ["wait", "write"]),
+                          (("-S", "x", "in"), ["inquiry"]),
+                          (("read", ""), ["disk", "big", "dead"]),
+                          (("read", "-o", "512", "d"), ["disk", "dead"]),
+                          (("list", ""), [""]),
+                          (("inquiry", "-p", "s"), ["serial"]),
+                          (("write", "--v"),
+                           ["--verify", "--verbose", "--version"])):
+        done = run([installed("bash"), "-c", COMPLETE, "bash", script,
+                    program("ISCSIMUX"), *words], env=daemon.client_env())
+        check_equal(done.stdout[:-1].split("\n"), wanted, f"{words}")
 
 
 @test("tgt is understood as well")

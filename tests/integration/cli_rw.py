@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: ISC
-"""iscsimux read and write: data, files and pipes, limits, and interruptions."""
+"""iscsimux read and write: data, files, pipes, limits, interruptions."""
 
 import fcntl
 import json
@@ -302,7 +302,8 @@ def verify():
     check("first at offset 1000" in client.log(), client.log())
 
 
-@test("an interrupted write finishes what is under way and says how far it came")
+@test("an interrupted write finishes what is under way and says how far it "
+      "came")
 def write_interrupted():
     target, daemon = faulty()
     data = noise(1 << 20)

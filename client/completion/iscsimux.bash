@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: ISC
+# bash completion of iscsimux(1): commands, their options, session names asked
+# of the running daemon, and files.
+
+# Session names, with the -S that stands on the command line.
+_iscsimux_sessions() {
+	local i socket=()
+
+	for ((i = 1; i < ${#words[@]} - 1; i++)); do
+		case ${words[i]} in
+		-S|--socket) socket=(-S "${words[i + 1]}") ;;
+		--socket=*) socket=(-S "${words[i]#*=}") ;;
+		esac
+	done
+	"${words[0]}" list --json --timeout 1 "${socket[@]}" 2>/dev/null |
+	    sed -n 's/^ *"session": "\([A-Za-z0-9._-]*\)",*$/\1/p'
+}
+
+# The options of a command beside those of all.
+_iscsimux_options() {
+	case $1 in
+	ping)		echo --count --interval --size ;;
+	inquiry)	echo --vpd --hex ;;
+	read)		echo --offset --length --chunk --queue-depth ;;
+	write)		echo --offset --length --chunk --queue-depth \
+			    --verify ;;
+	esac
+	echo --help --json --socket --timeout --verbose --version
+}
+
+_iscsimux() {
+	local words=("${COMP_WORDS[@]}") cur=${COMP_WORDS[COMP_CWORD]}
+	local i given=()
+
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-[bcilopqsSt]|--chunk|--count|--interval|--length|--offset|\
+		--queue-depth|--size|--socket|--timeout|--vpd)
+			((i++)) ;;
+		-*) ;;
+		*) given+=("${COMP_WORDS[i]}") ;;
+		esac
+	done
+	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	-S|--socket)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	-p|--vpd)
+		mapfile -t COMPREPLY < <(compgen -W 'pages serial id limits
+		    characteristics provisioning' -- "$cur")
+		return
+		;;
+	-[bciloqst]|--chunk|--count|--interval|--length|--offset|\
+	--queue-depth|--size|--timeout)
+		return
+		;;
+	esac
+	if [[ $cur == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W \
+		    "$(_iscsimux_options "${given[0]}")" -- "$cur")
+		return
+	fi
+	case ${#given[@]}:${given[0]} in
+	0:*)
+		mapfile -t COMPREPLY < <(compgen -W 'capacity inquiry list
+		    luns ping read wait write' -- "$cur")
+		;;
+	1:list)
+		;;
+	1:*)
+		mapfile -t COMPREPLY < <(compgen -W \
+		    "$(_iscsimux_sessions)" -- "$cur")
+		;;
+	2:read|2:write)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	esac
+}
+
+complete -F _iscsimux iscsimux
