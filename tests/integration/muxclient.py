@@ -682,44 +682,68 @@ class Mux:
         """WRITE(16)."""
         self.finish(self.start_write(lba, data, size, **options)).good()
 
-    def works(self):
+    def works(self, lun=0):
         """Fails the test unless the session takes a command."""
-        self.run(command(self.itt(), TEST_UNIT_READY)).good()
+        self.run(command(self.itt(), TEST_UNIT_READY, lun=lun)).good()
 
 
 # --- Other processes
 
 class Forked:
-    """A client in a process of its own: runs body(report) until killed.
+    """A client in a process of its own: runs body(parent) until killed.
 
-    report(text) tells the parent, which waits for it by said(text).
+    parent(text) in the child tells the parent, which waits for it by
+    said(text); parent.asks() says whether the parent has called ask().
     """
+
+    class _Parent:
+        def __init__(self, tell, listen):
+            self.tell = tell
+            self.listen = listen
+
+        def __call__(self, text):
+            os.write(self.tell, (text + "\n").encode())
+
+        def asks(self):
+            """Whether the parent asks for something; each is seen once."""
+            ready, _, _ = select.select([self.listen], [], [], 0)
+            return bool(ready and os.read(self.listen, 1))
 
     def __init__(self, body):
         self.pipe, tell = os.pipe()
+        listen, self.orders = os.pipe()
         self.said_so_far = ""
         self.pid = os.fork()
         if self.pid == 0:
             status = 1
             try:
                 os.close(self.pipe)
-                body(lambda text: os.write(tell, (text + "\n").encode()))
+                os.close(self.orders)
+                body(self._Parent(tell, listen))
                 status = 0
             except BaseException as error:  # whatever it is, tell it
                 os.write(tell, f"failed: {error!r}\n".encode())
             finally:
                 os._exit(status)
         os.close(tell)
+        os.close(listen)
         self.ended = False
         defer(self.kill)
 
     def said(self, text):
-        """Waits until the child has reported this line."""
-        while text + "\n" not in self.said_so_far:
+        """Waits until the child reports this line; forgets what was before."""
+        text += "\n"
+        while text not in self.said_so_far:
             more = os.read(self.pipe, 4096).decode()
-            check(more and "failed: " not in more,
-                  f"the forked client said {self.said_so_far + more!r}")
             self.said_so_far += more
+            check(more and "failed: " not in more,
+                  f"the forked client said {self.said_so_far!r}")
+        self.said_so_far = self.said_so_far.split(text, 1)[1]
+
+    def ask(self, text):
+        """Asks the child; waits until it reports this line."""
+        os.write(self.orders, b"?")
+        self.said(text)
 
     def kill(self, signal_number=9):
         """Ends it by a signal; idempotent."""
@@ -729,3 +753,4 @@ class Forked:
         os.kill(self.pid, signal_number)
         os.waitpid(self.pid, 0)
         os.close(self.pipe)
+        os.close(self.orders)
