@@ -62,6 +62,7 @@ reap(void *arg)
 	void *on_gone_arg = c->on_gone_arg;
 
 	loop_timer_free(c->timer);
+	quota_unref(c->quota);
 	peer_free(&c->peer);
 	free(c->payload);
 	free(c->events);
@@ -81,10 +82,14 @@ client_doom(struct client *c, const char *why)
 	log_warn(c->log, "%s: closing: %s", c->label, why);
 	c->state = CLIENT_CLOSING;
 	loop_timer_set(c->timer, CLIENT_LINGER_MS);
+	update_interest(c);
 	client_kick(c);
 }
 
-/* Close now; the memory goes at the end of the turn. */
+/*
+ * Close now.  The memory goes at the end of the turn, and with it what
+ * client_info_get() looks at: until then the client may still be listed.
+ */
 static void
 client_drop(struct client *c, const char *why)
 {
@@ -100,8 +105,9 @@ client_drop(struct client *c, const char *why)
 	client_submit_clear(c);
 	slab_unref(c->in);
 	c->in = NULL;
+	slab_unref(c->pack);
+	c->pack = NULL;
 	outq_deinit(&c->out);
-	quota_unref(c->quota);
 	loop_io_free(c->io);
 	close(c->fd);
 	loop_timer_clear(c->timer);
@@ -174,12 +180,12 @@ flush(void *arg)
 {
 	struct client *c = arg;
 	enum outq_result r;
-	uint64_t moved;
+	uint64_t moved = 0, n;
 
 	do {
-		client_news_flush(c);
-		r = outq_flush(&c->out, c->fd, &moved);
-	} while (r == OUTQ_EMPTY && c->nevents > 0);
+		r = outq_flush(&c->out, c->fd, &n);
+		moved += n;
+	} while (r == OUTQ_EMPTY && client_news_flush(c));
 	if (r == OUTQ_CLOSED) {
 		client_drop(c, "its socket was closed");
 		return;
@@ -283,7 +289,7 @@ prepare_slab(struct client *c)
 	return true;
 }
 
-/* An idle client pins no slab. */
+/* An idle client pins no slab of its own. */
 static void
 release_slab(struct client *c)
 {
@@ -291,6 +297,10 @@ release_slab(struct client *c)
 		slab_unref(c->in);
 		c->in = NULL;
 		c->in_pos = 0;
+	}
+	if (c->pack != NULL && c->pack->refs == 1) {
+		slab_unref(c->pack);
+		c->pack = NULL;
 	}
 }
 

@@ -82,6 +82,7 @@ struct client {
 	/* Reading: a slab, parsed up to `in_pos`. */
 	struct slab		*in;
 	uint32_t		 in_pos;
+	struct slab		*pack;		/* data of short PDUs */
 	struct frame_parser	 parser;
 	bool			 skip;		/* of the current frame */
 	bool			 paused;
@@ -134,6 +135,6 @@ void client_submit_clear(struct client *c);
 
 /* client_news.c */
 extern const struct attachment_ops client_attachment_ops;
-void client_news_flush(struct client *c);
+bool client_news_flush(struct client *c);
 
 #endif

@@ -18,6 +18,11 @@ on_pdu(void *arg, struct session_delivery *d)
 {
 	struct client *c = arg;
 
+	/* After one that was lost, none: the task must not seem complete. */
+	if (client_dead(c)) {
+		quota_give(c->quota, &d->charge);
+		return;
+	}
 	if (outq_pdu(&c->out, d) != 0) {
 		quota_give(c->quota, &d->charge);
 		client_doom(c, "no memory for a PDU");
@@ -32,8 +37,13 @@ on_outcome(void *arg, uint64_t cookie, const struct msg_outcome *outcome,
 {
 	struct client *c = arg;
 	uint8_t buf[MSG_PAYLOAD_MAX];
-	int len = msg_outcome_encode(outcome, buf, sizeof(buf));
+	int len;
 
+	if (client_dead(c)) {
+		quota_give(c->quota, charge);
+		return;
+	}
+	len = msg_outcome_encode(outcome, buf, sizeof(buf));
 	if (len < 0 || outq_frame(&c->out, FRAME_OUTCOME, 0, cookie, buf,
 	    (uint32_t)len, charge) != 0) {
 		quota_give(c->quota, charge);
@@ -100,12 +110,15 @@ on_event(void *arg, const struct msg_event *event)
 		c->events[c->nevents] = *event;
 		c->events[c->nevents++].count = count;
 	}
-	client_news_flush(c);
+	(void)client_news_flush(c);
 	client_kick(c);
 }
 
-/* Queue pending events, unless earlier ones are still on their way. */
-void
+/*
+ * Queue pending events, unless earlier ones are still on their way.  True if
+ * any was queued.
+ */
+bool
 client_news_flush(struct client *c)
 {
 	struct msg_event lost = {
@@ -114,7 +127,7 @@ client_news_flush(struct client *c)
 	uint32_t done = 0;
 
 	if (c->out.events > 0)
-		return;
+		return false;
 	while (done < c->nevents && send_event(c, &c->events[done]))
 		done++;
 	c->nevents -= done;
@@ -123,6 +136,7 @@ client_news_flush(struct client *c)
 		    c->nevents * sizeof(*c->events));
 	if (c->lost_events > 0 && send_event(c, &lost))
 		c->lost_events = 0;
+	return c->out.events > 0;
 }
 
 static void
