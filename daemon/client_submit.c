@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A PDU from its SUBMIT frames to the session.  Data stays in the slab it was
- * received into; only the header is copied.  Fragments of several PDUs may be
+ * received into, unless it is a small part of that.  Fragments of several PDUs may be
  * interleaved, so each unfinished PDU is kept under its cookie, charged for
  * the data it holds.
  */
@@ -14,6 +14,9 @@
 #include "daemon/client_internal.h"
 #include "proto/frame.h"
 #include "proto/msg.h"
+
+/* Data segments up to this share a slab with others, in bytes. */
+#define PACKED_MAX	(POOL_SMALL / 2)
 
 static void
 incoming_free(struct client *c, struct incoming *in)
@@ -129,22 +132,35 @@ charge_fragment(struct client *c, struct incoming *in, uint32_t len)
 	return true;
 }
 
+/*
+ * Keep a piece of data.  It stays where it was received if it fills at least
+ * half of that slab.  Less is copied: how much arrives at a time is up to the
+ * client, and it is charged for its bytes, not for slabs that they pin.
+ */
+static int
+keep_data(struct client *c, struct incoming *in, struct slab *slab,
+    const uint8_t *data, uint32_t len)
+{
+	struct pool *pool = c->worker->pool;
+	struct slices *to = &in->pdu->data;
+
+	if (len >= slab->size / 2)
+		return slices_add(pool, to, slab, data, len);
+	if (iscsi_dsl(in->frames.bhs) <= PACKED_MAX)
+		return slices_add_packed(pool, to, &c->pack, data, len);
+	return slices_add_copy(pool, to, data, len);
+}
+
 static void
 take_data(struct client *c, struct incoming *in, struct slab *slab,
     const uint8_t *data, uint32_t len)
 {
 	bool fragment = (c->parser.header.flags & FRAME_F_MORE) != 0 ||
 	    in->charged > 0;
-	struct slices *to = &in->pdu->data;
-	int error;
 
 	if (in->discard || (fragment && !charge_fragment(c, in, len)))
 		return;
-	/* Fragments may wait long: they must not pin a shared slab. */
-	error = fragment ?
-	    slices_add_copy(c->worker->pool, to, data, len) :
-	    slices_add(c->worker->pool, to, slab, data, len);
-	if (error != 0)
+	if (keep_data(c, in, slab, data, len) != 0)
 		refuse(c, in, MSG_R_INTERNAL, "out of memory");
 }
 

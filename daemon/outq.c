@@ -116,37 +116,6 @@ outq_deinit(struct outq *q)
 	q->pack = NULL;
 }
 
-/*
- * Copy a payload.  Small ones share a slab, so that what is queued takes not
- * much more memory than is counted.
- */
-static int
-add_payload(struct outq *q, struct outmsg *m, const uint8_t *payload,
-    uint32_t len)
-{
-	struct pool *pool = q->worker->pool;
-	struct slab *slab = q->pack;
-	int error;
-
-	if (len > POOL_SMALL / 2)
-		return slices_add_copy(pool, &m->body, payload, len);
-	if (slab != NULL && slab->refs == 1)
-		slab->used = 0;
-	if (slab == NULL || len > slab->size - slab->used) {
-		slab = pool_get(pool, POOL_SMALL);
-		if (slab == NULL)
-			return -ENOMEM;
-		slab->used = 0;
-		slab_unref(q->pack);
-		q->pack = slab;
-	}
-	memcpy(slab->data + slab->used, payload, len);
-	error = slices_add(pool, &m->body, slab, slab->data + slab->used, len);
-	if (error == 0)
-		slab->used += len;
-	return error;
-}
-
 int
 outq_frame(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
     const uint8_t *payload, uint32_t len, const struct quota_amount *charge)
@@ -158,7 +127,9 @@ outq_frame(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
 
 	if (m == NULL)
 		return -ENOMEM;
-	if (len > 0 && add_payload(q, m, payload, len) != 0) {
+	/* Packed, so that what is queued takes not much more than is counted. */
+	if (len > 0 && slices_add_packed(q->worker->pool, &m->body, &q->pack,
+	    payload, len) != 0) {
 		outmsg_free(q->worker, m);
 		return -ENOMEM;
 	}

@@ -101,9 +101,22 @@ slices_init(struct slices *s)
 int slices_add(struct pool *pool, struct slices *s, struct slab *slab,
     const uint8_t *ptr, uint32_t len);
 
-/* Append a copy of the `len` bytes at `ptr` in slabs of its own. */
+/*
+ * Append a copy of the `len` bytes at `ptr` in slabs of its own.  What the
+ * last of them has room for goes there, so that many short copies take no
+ * more memory than a long one.  Returns 0 or -ENOMEM, and then nothing was
+ * appended.
+ */
 int slices_add_copy(struct pool *pool, struct slices *s, const void *ptr,
     uint32_t len);
+
+/*
+ * Append a copy that shares the small slab `*pack` (NULL at first) with short
+ * copies in other lists, or has one of its own if it is longer than that.
+ * The caller gives `*pack` back with slab_unref().  Returns 0 or -ENOMEM.
+ */
+int slices_add_packed(struct pool *pool, struct slices *s, struct slab **pack,
+    const void *ptr, uint32_t len);
 
 /* Move all pieces of `from` to the end of `to`; `from` is empty then. */
 void slices_move(struct slices *to, struct slices *from);

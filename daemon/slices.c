@@ -85,18 +85,45 @@ copy_slab_size(uint32_t len)
 	return len >= POOL_MEDIUM / 2 ? POOL_MEDIUM : POOL_SMALL;
 }
 
+/* Bytes that may be written behind the last piece, which has its slab alone. */
+static uint32_t
+room_at_end(const struct slice *last)
+{
+	const struct slab *slab = last->slab;
+
+	if (slab->refs > 1 || last->ptr + last->len != slab->data + slab->used)
+		return 0;
+	return slab->size - slab->used;
+}
+
+/* Write behind the last piece. */
+static void
+extend(struct slices *s, struct slice *last, const uint8_t *from, uint32_t len)
+{
+	memcpy(last->slab->data + last->slab->used, from, len);
+	last->slab->used += len;
+	last->len += len;
+	s->len += len;
+}
+
 int
 slices_add_copy(struct pool *pool, struct slices *s, const void *ptr,
     uint32_t len)
 {
+	struct slice *last = STAILQ_LAST(&s->list, slice, link);
 	const uint8_t *from = ptr;
 	struct slices copy;
 	struct slab *slab;
-	uint32_t part;
+	uint32_t part, room;
 	int error = 0;
 
 	if (len > UINT32_MAX - s->len)
 		return -ENOMEM;
+	room = last == NULL ? 0 : room_at_end(last);
+	if (room > len)
+		room = len;
+	from += room;
+	len -= room;
 	slices_init(&copy);
 	while (len > 0) {
 		slab = pool_get(pool, copy_slab_size(len));
@@ -114,10 +141,38 @@ slices_add_copy(struct pool *pool, struct slices *s, const void *ptr,
 		from += part;
 		len -= part;
 	}
-	if (error != 0)
+	if (error != 0) {
 		slices_clear(pool, &copy);
-	else
-		slices_move(s, &copy);
+		return error;
+	}
+	if (room > 0)
+		extend(s, last, ptr, room);
+	slices_move(s, &copy);
+	return 0;
+}
+
+int
+slices_add_packed(struct pool *pool, struct slices *s, struct slab **pack,
+    const void *ptr, uint32_t len)
+{
+	struct slab *slab = *pack;
+	int error;
+
+	if (len > POOL_SMALL)
+		return slices_add_copy(pool, s, ptr, len);
+	if (slab != NULL && slab->refs == 1)
+		slab->used = 0;
+	if (slab == NULL || len > slab->size - slab->used) {
+		slab = pool_get(pool, POOL_SMALL);
+		if (slab == NULL)
+			return -ENOMEM;
+		slab_unref(*pack);
+		*pack = slab;
+	}
+	memcpy(slab->data + slab->used, ptr, len);
+	error = slices_add(pool, s, slab, slab->data + slab->used, len);
+	if (error == 0)
+		slab->used += len;
 	return error;
 }
 

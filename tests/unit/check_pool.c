@@ -252,6 +252,73 @@ START_TEST(test_slices_add_copy)
 }
 END_TEST
 
+/* Short copies fill what room there is, if nobody else looks at it. */
+START_TEST(test_short_copies_share)
+{
+	struct slab *a = filled(POOL_MEDIUM);
+	struct slices s, other;
+	uint32_t i;
+
+	slices_init(&s);
+	slices_init(&other);
+	for (i = 0; i < 2 * POOL_SMALL + 1; i++)
+		ck_assert_int_eq(slices_add_copy(pool, &s, a->data + i, 1), 0);
+	expect_bytes(&s, a->data, i);
+	ck_assert_uint_eq(s.count, 3);
+	ck_assert_uint_eq(stats().out[0], 3);
+	/* A copy that is longer than the room. */
+	ck_assert_int_eq(slices_add_copy(pool, &s, a->data + i, POOL_SMALL),
+	    0);
+	expect_bytes(&s, a->data, i + POOL_SMALL);
+	ck_assert_uint_eq(stats().out[0], 4);
+	/* The last slab has another holder now: it may not be written to. */
+	slices_add(pool, &other, STAILQ_LAST(&s.list, slice, link)->slab,
+	    STAILQ_LAST(&s.list, slice, link)->ptr, 1);
+	ck_assert_int_eq(slices_add_copy(pool, &s, a->data, 1), 0);
+	ck_assert_uint_eq(stats().out[0], 5);
+	slices_clear(pool, &s);
+	/* A piece that is not the last of its slab's bytes. */
+	ck_assert_int_eq(slices_add_copy(pool, &other, a->data + 9, 1), 0);
+	ck_assert_uint_eq(other.count, 2);
+	slices_clear(pool, &other);
+	slab_unref(a);
+}
+END_TEST
+
+START_TEST(test_packed_copies)
+{
+	struct slab *a = filled(POOL_MEDIUM), *pack = NULL;
+	struct slices s[8];
+	uint32_t i;
+
+	for (i = 0; i < 8; i++) {
+		slices_init(&s[i]);
+		ck_assert_int_eq(slices_add_packed(pool, &s[i], &pack,
+		    a->data + i, POOL_SMALL / 4), 0);
+	}
+	ck_assert_uint_eq(stats().out[0], 2);
+	for (i = 0; i < 8; i++) {
+		expect_bytes(&s[i], a->data + i, POOL_SMALL / 4);
+		slices_clear(pool, &s[i]);
+	}
+	/* Nobody else holds the slab: it is filled again from the start. */
+	ck_assert_uint_eq(stats().out[0], 1);
+	ck_assert_int_eq(slices_add_packed(pool, &s[0], &pack, a->data,
+	    POOL_SMALL), 0);
+	ck_assert_uint_eq(stats().out[0], 1);
+	expect_bytes(&s[0], a->data, POOL_SMALL);
+	/* What is longer than a small slab does not share one. */
+	ck_assert_int_eq(slices_add_packed(pool, &s[1], &pack, a->data,
+	    POOL_SMALL + 1), 0);
+	ck_assert_uint_eq(pack->refs, 2);
+	expect_bytes(&s[1], a->data, POOL_SMALL + 1);
+	slices_clear(pool, &s[0]);
+	slices_clear(pool, &s[1]);
+	slab_unref(pack);
+	slab_unref(a);
+}
+END_TEST
+
 START_TEST(test_slices_iov)
 {
 	struct slab *a = filled(POOL_SMALL);
@@ -364,6 +431,8 @@ pool_suite(void)
 	tcase_add_test(tc, test_slices_length_overflow);
 	tcase_add_test(tc, test_slices_move_and_copy);
 	tcase_add_test(tc, test_slices_add_copy);
+	tcase_add_test(tc, test_short_copies_share);
+	tcase_add_test(tc, test_packed_copies);
 	tcase_add_test(tc, test_slices_iov);
 	tcase_add_test(tc, test_unshare_boundary);
 	tcase_add_test(tc, test_unshare_mixed_and_again);
