@@ -267,9 +267,9 @@ START_TEST(test_short_copies_share)
 	ck_assert_uint_eq(s.count, 3);
 	ck_assert_uint_eq(stats().out[0], 3);
 	/* A copy that is longer than the room. */
-	ck_assert_int_eq(slices_add_copy(pool, &s, a->data + i, POOL_SMALL),
-	    0);
-	expect_bytes(&s, a->data, i + POOL_SMALL);
+	ck_assert_int_eq(slices_add_copy(pool, &s, a->data + i,
+	    POOL_SMALL + 1), 0);
+	expect_bytes(&s, a->data, i + POOL_SMALL + 1);
 	ck_assert_uint_eq(stats().out[0], 4);
 	/* The last slab has another holder now: it may not be written to. */
 	slices_add(pool, &other, STAILQ_LAST(&s.list, slice, link)->slab,
