@@ -74,12 +74,13 @@ on_stop(void *arg)
 	daemon_notify("STOPPING=1");
 	listener_free(d->data);
 	d->data = NULL;
-	TAILQ_FOREACH(dc, &d->clients, link)
-		client_close(dc->client, MSG_R_SHUTDOWN,
-		    "the daemon is stopping");
+	/* First the sessions, so that tasks end before their clients do. */
 	for (size_t i = 0; i < d->nsessions; i++)
 		session_stop(d->sessions[i].session, on_session_stopped,
 		    &d->sessions[i]);
+	TAILQ_FOREACH(dc, &d->clients, link)
+		client_close(dc->client, MSG_R_SHUTDOWN,
+		    "the daemon is stopping");
 	loop_timer_set(d->stop_deadline,
 	    (uint64_t)longest_logout(d->config) + STOP_GRACE);
 	daemon_stop_check(d);

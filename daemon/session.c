@@ -275,21 +275,26 @@ session_logged_out(struct session *s)
 	finish_stop(s);
 }
 
+/*
+ * Clients hear of the end of their tasks now, for they may be gone before the
+ * connection is; the tags of what was sent stay in use until then.
+ */
 static void
-drop_queued(struct session *s)
+end_tasks_early(struct session *s)
 {
 	struct router_slot *slot;
 
 	for (slot = router_next(s->router, NULL); slot != NULL;
 	    slot = router_next(s->router, slot)) {
 		struct task *t = (struct task *)(void *)slot;
+		bool sent = t->state == TASK_SENT;
 
-		if (t->state != TASK_QUEUED)
-			continue;
 		if (t->owner != NULL)
-			task_outcome(t, MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN,
+			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
+			    MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN,
 			    MSG_TMF_NO_RESPONSE, "the session is stopped");
-		task_free(t);
+		if (!sent)
+			task_free(t);
 	}
 }
 
@@ -307,7 +312,7 @@ session_stop(struct session *s, void (*on_stopped)(void *arg), void *arg)
 		finish_stop(s);
 		return;
 	}
-	drop_queued(s);
+	end_tasks_early(s);
 	s->phase = SESSION_LOGGING_OUT;
 	send_logout(s);
 }
