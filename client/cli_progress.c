@@ -146,7 +146,7 @@ report_json(struct cli_io *io, double seconds)
 		    json_integer((json_int_t)io->progress.total));
 	if (io->writes)
 		json_object_set_new(js, "verified", json_boolean(io->verify &&
-		    io->stop != CLI_IO_FAILED));
+		    json_object_get(js, "error") == NULL));
 	if (io->interrupted)
 		json_object_set_new(js, "interrupted", json_true());
 	if (io->rest > 0)

@@ -88,12 +88,12 @@ def wait_comes_up():
 @test("a session that stays down: status 1 after --timeout, with the reason")
 def stays_down():
     daemon = setup()
-    for command in ("wait", "ping", "inquiry", "luns", "capacity"):
-        done = daemon.iscsimux(command, "dead", "--timeout", "0.3",
+    for command in ("wait", "ping", "capacity"):
+        done = daemon.iscsimux(command, "dead", "--timeout", "1",
                                check_status=1)
-        shows(done, r"session dead did not come up within 0\.3 s: .*refused")
+        shows(done, r"session dead did not come up within 1 s: .*refused")
         check_equal(done.stdout, "", "stdout")
-    done = daemon.iscsimux("wait", "dead", "-t", "0.1", "-j", check_status=1)
+    done = daemon.iscsimux("wait", "dead", "-t", "1", "-j", check_status=1)
     error = loads(done)["error"]
     check_equal(error["exit_status"], 1, "exit status in JSON")
     check("refused" in error["message"], error["message"])
@@ -104,8 +104,8 @@ def login_refused():
     target = Target()
     target.order("refuse-login 2 3")
     daemon = Daemon(session("disk", target.portals[0], target.iqn, **FAST))
-    done = daemon.iscsimux("capacity", "disk", "-t", "0.5", check_status=1)
-    shows(done, r"did not come up within 0\.5 s: .*[Nn]ot found")
+    done = daemon.iscsimux("capacity", "disk", "-t", "1", check_status=1)
+    shows(done, r"did not come up within 1 s: .*[Nn]ot found")
     target.order("refuse-login no")
     daemon.iscsimux("capacity", "disk")
 
@@ -150,7 +150,7 @@ def ping_lost():
     daemon = Daemon(session("disk", target.portals[0], target.iqn, **FAST))
     daemon.wait_up("disk")
     target.order("stall on")
-    done = daemon.iscsimux("ping", "disk", "-c", 1, "-t", "0.2",
+    done = daemon.iscsimux("ping", "disk", "-c", 1, "-t", "1",
                            check_status=1)
     shows(done, "seq=1: the target did not answer in time")
     shows(done, "1 sent, 0 received", "stdout")

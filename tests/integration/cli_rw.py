@@ -453,10 +453,10 @@ def gone():
 def silent():
     target, daemon = faulty()
     target.order("hold all")
-    fails(daemon, 1, "did not answer in time", "capacity", "disk", "-t", 0.3)
+    fails(daemon, 1, "did not answer in time", "capacity", "disk", "-t", 1)
     target.order("release")
     target.order("hold writes")
-    fails(daemon, 4, "did not answer in time", "write", "disk", "-t", 0.3,
+    fails(daemon, 4, "did not answer in time", "write", "disk", "-t", 1,
           file_of(bytes(4096)))
     target.order("release")
     client, _ = read_held(target, daemon, "-t", 1)

@@ -205,12 +205,12 @@ def busy():
 @test("BUSY for ever: status 1 after --timeout, in words")
 def busy_for_ever():
     _, daemon = start(disk(8192, 512, lambda lba, count: (BUSY, b"")))
-    done = daemon.iscsimux("read", "disk", "-t", 0.3, "/dev/null",
+    done = daemon.iscsimux("read", "disk", "-t", 1, "/dev/null",
                            check_status=1)
     check(re.search(r"answered with status Busy \(0x08\)", done.stderr),
           done.stderr)
     _, daemon = start(lambda cdb: (BUSY, b""))
-    done = daemon.iscsimux("luns", "disk", "-t", 0.3, check_status=1)
+    done = daemon.iscsimux("luns", "disk", "-t", 1, check_status=1)
     check("status Busy (0x08)" in done.stderr, done.stderr)
 
 
