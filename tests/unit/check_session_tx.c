@@ -539,6 +539,7 @@ START_TEST(idle_status_is_acknowledged)
 	wire(ISCSI_OP_SCSI_CMD);
 	say_good(iscsi_itt(fx.got.bhs));
 	ck_assert(loop_timer_armed(fx.s->ack_timer));
+	fx.want_acks = true;
 	wire(ISCSI_OP_NOP_OUT);
 	ck_assert(iscsi_is_immediate(fx.got.bhs));
 	ck_assert_uint_eq(iscsi_itt(fx.got.bhs), RSV);

@@ -91,6 +91,7 @@ struct session_fixture {
 	uint32_t		 expcmdsn;
 	uint32_t		 maxcmdsn;
 	bool			 hold_window;	/* leave the two as they are */
+	bool			 want_acks;	/* wire() tells of these, too */
 
 	/* For the next submit(). */
 	uint32_t		 deadline;

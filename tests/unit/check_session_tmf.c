@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Task management of clients on a shared session, and Rejects: whose tags
+ * are in them, what they end, and the CmdSN gaps they may leave (RFC 7143
+ * sections 7.3, 11.5, 11.6, 11.17).
+ */
+#include "config.h"
+
+#include "tests/unit/session_fixture.h"
+
+#define F ISCSI_FLAG_FINAL
+#define LUN_2 UINT64_C(0x0002000000000000)
+
+static struct sclient *a, *b;
+
+static void
+up_with_clients(void)
+{
+	fx_up();
+	a = fx_attach();
+	b = fx_attach();
+}
+
+/* A command of a client on a LUN, on the wire; its tag there. */
+static uint32_t
+open_on(struct sclient *c, uint64_t lun, uint32_t client_itt)
+{
+	uint8_t *bhs = command(READ_F, client_itt, 0);
+
+	put_be64(bhs + ISCSI_OFF_LUN, lun);
+	accepted(c, bhs, 0, client_itt);
+	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
+}
+
+static void
+synthetic(struct sclient *c, uint64_t cookie, uint8_t response)
+{
+	const struct news *n = news(c, NEWS_PDU, cookie);
+
+	ck_assert_uint_eq(n->flags, FRAME_F_SYNTHETIC);
+	ck_assert_uint_eq(iscsi_opcode(n->bhs), ISCSI_OP_TMF_RSP);
+	ck_assert_uint_eq(n->bhs[1], F);
+	ck_assert_uint_eq(iscsi_itt(n->bhs), cookie);
+	ck_assert_uint_eq(n->bhs[ISCSI_OFF_RESPONSE], response);
+	ck_assert_uint_eq(n->charge.tasks, 1);
+}
+
+/* --- ABORT TASK of a client */
+
+START_TEST(abort_task_is_mapped)
+{
+	const struct news *n;
+	uint32_t first, itt;
+
+	up_with_clients();
+	first = open_on(b, LUN_1, 5);
+	itt = open_on(a, LUN_1, 5);
+	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), 0, 6);
+	wire(ISCSI_OP_TMF_REQ);
+	ck_assert_uint_ne(itt, first);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_RTT), itt);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_REFCMDSN), 2);
+	ck_assert_uint_eq(iscsi_lun(fx.got.bhs), LUN_1);
+	say_tmf(iscsi_itt(fx.got.bhs), 0);
+	n = outcome(a, 5, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
+	ck_assert_uint_eq(n->outcome.tmf_response, 0);
+	n = news(a, NEWS_PDU, 6);
+	ck_assert_uint_eq(n->flags, 0);
+	ck_assert_uint_eq(iscsi_itt(n->bhs), 6);
+	no_news(b);
+	say_good(first);
+	news(b, NEWS_PDU, 5);
+}
+END_TEST
+
+START_TEST(abort_task_of_an_unsent_task)
+{
+	fx.window = 0;
+	up_with_clients();
+	accepted(a, command(READ_F, 5, 0), 0, 5);
+	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), 0, 6);
+	ck_assert_uint_eq(outcome(a, 5, MSG_OUTCOME_ABORTED,
+	    MSG_R_CANCELLED)->outcome.flags, MSG_OUTCOME_F_NOT_SENT);
+	synthetic(a, 6, 0);
+	wire_quiet();
+}
+END_TEST
+
+/* Not one's own: neither another client's tag nor one of the wire. */
+START_TEST(abort_task_of_another_client)
+{
+	uint32_t itt;
+
+	up_with_clients();
+	itt = open_on(b, LUN_1, 1000);
+	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 1000), 0, 6);
+	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 7, itt), 0, 7);
+	synthetic(a, 6, 1);
+	synthetic(a, 7, 1);
+	wire_quiet();
+	no_news(b);
+}
+END_TEST
+
+/* A code that concludes nothing ends nothing. */
+START_TEST(abort_task_refused_by_target)
+{
+	uint32_t itt;
+
+	up_with_clients();
+	itt = open_on(a, LUN_1, 5);
+	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), 0, 6);
+	wire(ISCSI_OP_TMF_REQ);
+	say_tmf(iscsi_itt(fx.got.bhs), 5);
+	news(a, NEWS_PDU, 6);
+	no_news(a);
+	say_good(itt);
+	news(a, NEWS_PDU, 5);
+}
+END_TEST
+
+/* --- functions that end many tasks */
+
+static const struct {
+	uint8_t	 function;
+	bool	 other_lun;	/* ends tasks of other LUNs, too */
+	bool	 none;		/* ends none */
+} functions[] = {
+	{ ISCSI_TMF_ABORT_TASK_SET, false, false },
+	{ ISCSI_TMF_CLEAR_ACA, false, true },
+	{ ISCSI_TMF_CLEAR_TASK_SET, false, false },
+	{ ISCSI_TMF_LUN_RESET, false, false },
+	{ ISCSI_TMF_TARGET_WARM_RESET, true, false },
+};
+
+START_TEST(tmf_ends_what_it_covers)
+{
+	const struct news *n;
+	uint32_t tag, early;
+
+	up_with_clients();
+	open_on(a, LUN_1, 1);
+	open_on(b, LUN_1, 2);
+	open_on(b, LUN_2, 3);
+	early = open_on(b, LUN_1, 4);
+	accepted(a, tmf(functions[_i].function, 9, RSV), 0, 9);
+	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
+	ck_assert_uint_eq(fx.got.bhs[1], F | functions[_i].function);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_RTT), RSV);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_REFCMDSN), 0);
+	/* Responses that come before it are valid. */
+	say_good(early);
+	news(b, NEWS_PDU, 4);
+	say_tmf(tag, 0);
+	if (!functions[_i].none) {
+		n = outcome(a, 1, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
+		ck_assert_uint_eq(n->outcome.tmf_response, 0);
+		outcome(b, 2, MSG_OUTCOME_ABORTED, MSG_R_RESET);
+		if (functions[_i].other_lun)
+			outcome(b, 3, MSG_OUTCOME_ABORTED, MSG_R_RESET);
+		n = news(b, NEWS_EVENT, 0);
+		ck_assert_uint_eq(n->event.kind, MSG_EVENT_RESET);
+		ck_assert_uint_eq(n->event.code, functions[_i].function);
+		ck_assert_uint_eq(n->event.lun, LUN_1);
+	}
+	news(a, NEWS_PDU, 9);
+	no_news(a);
+	no_news(b);
+}
+END_TEST
+
+START_TEST(failed_tmf_ends_nothing)
+{
+	up_with_clients();
+	open_on(a, LUN_1, 1);
+	open_on(b, LUN_1, 2);
+	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
+	wire(ISCSI_OP_TMF_REQ);
+	say_tmf(iscsi_itt(fx.got.bhs), 1);
+	news(a, NEWS_PDU, 9);
+	no_news(a);
+	no_news(b);
+}
+END_TEST
+
+/* Nobody could tell whether a request that slips in was ended. */
+START_TEST(requests_wait_for_a_reset)
+{
+	uint32_t tag;
+
+	up_with_clients();
+	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
+	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
+	accepted(b, command(READ_F, 1, 0), 0, 1);
+	accepted(b, nop_out(false, 2), 0, 2);
+	wire_quiet();
+	say_tmf(tag, 0);
+	wire(ISCSI_OP_SCSI_CMD);
+	wire(ISCSI_OP_NOP_OUT);
+}
+END_TEST
+
+static const struct {
+	uint8_t	 function;
+	bool	 immediate;
+	uint32_t rtt;
+	unsigned reason;
+} refused[] = {
+	{ ISCSI_TMF_ABORT_TASK, false, 1, MSG_R_BAD_FIELD },
+	{ ISCSI_TMF_LUN_RESET, true, 1, MSG_R_BAD_FIELD },
+	{ ISCSI_TMF_TARGET_COLD_RESET, true, RSV, MSG_R_NOT_SUPPORTED },
+	{ ISCSI_TMF_TASK_REASSIGN, true, 1, MSG_R_NOT_SUPPORTED },
+	{ 11, true, RSV, MSG_R_NOT_SUPPORTED },	/* I_T NEXUS RESET */
+	{ 0, true, RSV, MSG_R_NOT_SUPPORTED },
+};
+
+START_TEST(tmf_refused)
+{
+	uint8_t *bhs;
+
+	up_with_clients();
+	bhs = tmf(refused[_i].function, 9, refused[_i].rtt);
+	if (!refused[_i].immediate)
+		bhs[0] &= ISCSI_OP_MASK;
+	ck_assert_int_eq(submit(a, bhs, 0, 9), SUBMIT_REFUSED);
+	ck_assert_uint_eq(fx.why.reason, refused[_i].reason);
+	wire_quiet();
+}
+END_TEST
+
+/* --- Reject */
+
+static uint8_t sent[ISCSI_BHS_LEN];
+
+/* A rejected NOP-Out of the daemon asks what became of a CmdSN. */
+static uint32_t
+expect_probe(void)
+{
+	wire(ISCSI_OP_NOP_OUT);
+	ck_assert(iscsi_is_immediate(fx.got.bhs));
+	ck_assert_uint_ne(iscsi_itt(fx.got.bhs), RSV);
+	ck_assert_uint_eq(iscsi_ttt(fx.got.bhs), RSV);
+	return iscsi_itt(fx.got.bhs);
+}
+
+START_TEST(reject_is_mapped)
+{
+	uint8_t mine[ISCSI_BHS_LEN];
+	const struct news *n;
+
+	up_with_clients();
+	open_on(b, LUN_1, 7);
+	memcpy(mine, command(READ_F, 7, 512), sizeof(mine));
+	accepted(a, mine, 0, 70);
+	memcpy(sent, wire(ISCSI_OP_SCSI_CMD)->bhs, sizeof(sent));
+	say_reject(9, sent);
+	n = news(a, NEWS_PDU, 70);
+	ck_assert_uint_eq(iscsi_opcode(n->bhs), ISCSI_OP_REJECT);
+	ck_assert_uint_eq(n->bhs[ISCSI_OFF_RESPONSE], 9);
+	ck_assert_uint_eq(iscsi_itt(n->bhs), RSV);
+	ck_assert_uint_eq(n->len, ISCSI_BHS_LEN);
+	/* All as it was submitted, CmdSN and ExpStatSN included. */
+	ck_assert_mem_eq(n->data, mine, ISCSI_BHS_LEN);
+	ck_assert_uint_eq(n->charge.tasks, 1);
+	no_news(a);
+	no_news(b);
+	expect_probe();
+}
+END_TEST
+
+START_TEST(rejected_tmf_is_mapped)
+{
+	uint8_t mine[ISCSI_BHS_LEN];
+	const struct news *n;
+
+	up_with_clients();
+	open_on(a, LUN_1, 5);
+	memcpy(mine, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), sizeof(mine));
+	accepted(a, mine, 0, 6);
+	memcpy(sent, wire(ISCSI_OP_TMF_REQ)->bhs, sizeof(sent));
+	say_reject(6, sent);
+	n = news(a, NEWS_PDU, 6);
+	ck_assert_uint_eq(iscsi_itt(n->data), 6);
+	ck_assert_uint_eq(get_be32(n->data + ISCSI_OFF_RTT), 5);
+	/* Immediate: no CmdSN is in doubt. */
+	wire_quiet();
+	/* And the next one may be sent. */
+	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), 0, 6);
+	wire(ISCSI_OP_TMF_REQ);
+}
+END_TEST
+
+/* A rejected Data-Out tells of an error; the task's response will come. */
+START_TEST(rejected_data_ends_nothing)
+{
+	const struct news *n;
+	uint32_t itt;
+
+	up_with_clients();
+	accepted(a, command(WRITE_F, 5, 512), 0, 5);
+	itt = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
+	say_r2t(itt, 8, 0, 512);
+	news(a, NEWS_PDU, 5);
+	accepted(a, data_out(F, 5, 8, 0, 0), 512, 5);
+	memcpy(sent, wire(ISCSI_OP_DATA_OUT)->bhs, sizeof(sent));
+	say_reject(2, sent);
+	n = news(a, NEWS_PDU, 5);
+	ck_assert_uint_eq(iscsi_opcode(n->bhs), ISCSI_OP_REJECT);
+	ck_assert_uint_eq(iscsi_itt(n->data), 5);
+	ck_assert_uint_eq(iscsi_ttt(n->data), 8);
+	ck_assert_uint_eq(n->charge.tasks, 0);
+	wire_quiet();
+	say_good(itt);
+	ck_assert_uint_eq(news(a, NEWS_PDU, 5)->charge.tasks, 1);
+	/* Without limit it would fill the memory of a client's queue. */
+	accepted(a, command(WRITE_F, 5, 512), 0, 6);
+	put_be32(sent + ISCSI_OFF_ITT,
+	    iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs));
+	for (unsigned i = 0; i < 20 && fx.s->phase == SESSION_UP; i++)
+		say_reject(2, sent);
+	lost("PDUs for a task");
+}
+END_TEST
+
+/* Too short, never sent, or no one's: told to no client. */
+START_TEST(reject_of_nothing)
+{
+	up_with_clients();
+	fx.hold_window = true;
+	open_on(a, LUN_1, 1);
+	memcpy(sent, fx.got.bhs, sizeof(sent));
+	say_status(from_target(ISCSI_OP_REJECT, F, RSV), sent, 47);
+	put_be32(sent + ISCSI_OFF_ITT, 0x00f00000);
+	say_reject(4, sent);
+	put_be32(sent + ISCSI_OFF_ITT, RSV);
+	say_reject(4, sent);
+	ck_assert_uint_eq(fx_stats().rejects, 3);
+	no_news(a);
+	wire_quiet();
+}
+END_TEST
+
+/* --- the gap */
+
+/* The target counted the rejected command: it goes on. */
+START_TEST(gap_is_none)
+{
+	uint32_t probe;
+
+	up_with_clients();
+	open_on(a, LUN_1, 1);
+	memcpy(sent, fx.got.bhs, sizeof(sent));
+	say_reject(9, sent);
+	accepted(b, command(READ_F, 1, 0), 0, 1);
+	probe = expect_probe();
+	wire_quiet();
+	say_nop_in(probe, RSV);
+	wire(ISCSI_OP_SCSI_CMD);
+	ck_assert_uint_eq(fx_stats().plugs, 0);
+}
+END_TEST
+
+/* It did not: a NOP-Out with the same CmdSN takes its place. */
+START_TEST(gaps_are_plugged)
+{
+	uint8_t second[ISCSI_BHS_LEN];
+	uint32_t probe, plug;
+
+	up_with_clients();
+	open_on(a, LUN_1, 1);
+	memcpy(sent, fx.got.bhs, sizeof(sent));
+	open_on(a, LUN_1, 2);
+	open_on(b, LUN_1, 3);
+	memcpy(second, fx.got.bhs, sizeof(second));
+	fx.hold_window = true;
+	fx.expcmdsn = 1;
+	fx.maxcmdsn = 20;
+	say_reject(9, second);
+	say_reject(9, sent);
+	accepted(b, command(READ_F, 4, 0), 0, 4);
+	probe = expect_probe();
+	wire_quiet();
+	say_nop_in(probe, RSV);
+	plug = iscsi_itt(wire(ISCSI_OP_NOP_OUT)->bhs);
+	ck_assert(!iscsi_is_immediate(fx.got.bhs));
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_CMDSN), 1);
+	ck_assert_uint_ne(plug, RSV);
+	wire_quiet();
+	fx.expcmdsn = 3;
+	say_nop_in(plug, RSV);
+	plug = iscsi_itt(wire(ISCSI_OP_NOP_OUT)->bhs);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_CMDSN), 3);
+	wire_quiet();
+	fx.expcmdsn = 4;
+	say_nop_in(plug, RSV);
+	wire(ISCSI_OP_SCSI_CMD);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_CMDSN), 4);
+	ck_assert_uint_eq(fx_stats().plugs, 2);
+}
+END_TEST
+
+/* The plug of a withdrawn request is no answer to the probe. */
+START_TEST(plug_is_no_probe)
+{
+	uint32_t probe, plug, itt;
+
+	fx.small = true;
+	up_with_clients();
+	itt = open_on(a, LUN_1, 1);
+	memcpy(sent, fx.got.bhs, sizeof(sent));
+	stall(b, 1);
+	accepted(a, command(READ_F, 2, 0), 0, 2);
+	turn();
+	ck_assert(session_cancel(a->a, MSG_CANCEL_COOKIE, 2));
+	unstall(1);
+	plug = iscsi_itt(wire(ISCSI_OP_NOP_OUT)->bhs);
+	ck_assert_uint_ne(plug, itt);
+	fx.hold_window = true;
+	fx.expcmdsn = 1;
+	say_reject(9, sent);
+	probe = expect_probe();
+	say_nop_in(plug, RSV);
+	wire_quiet();
+	say_nop_in(probe, RSV);
+	wire(ISCSI_OP_NOP_OUT);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_CMDSN), 1);
+	wire_quiet();
+}
+END_TEST
+
+static void
+add_tests(TCase *tc)
+{
+	tcase_add_test(tc, abort_task_is_mapped);
+	tcase_add_test(tc, abort_task_of_an_unsent_task);
+	tcase_add_test(tc, abort_task_of_another_client);
+	tcase_add_test(tc, abort_task_refused_by_target);
+	tcase_add_loop_test(tc, tmf_ends_what_it_covers, 0,
+	    sizeof(functions) / sizeof(functions[0]));
+	tcase_add_test(tc, failed_tmf_ends_nothing);
+	tcase_add_test(tc, requests_wait_for_a_reset);
+	tcase_add_loop_test(tc, tmf_refused, 0,
+	    sizeof(refused) / sizeof(refused[0]));
+	tcase_add_test(tc, reject_is_mapped);
+	tcase_add_test(tc, rejected_tmf_is_mapped);
+	tcase_add_test(tc, rejected_data_ends_nothing);
+	tcase_add_test(tc, reject_of_nothing);
+	tcase_add_test(tc, gap_is_none);
+	tcase_add_test(tc, gaps_are_plugged);
+	tcase_add_test(tc, plug_is_no_probe);
+}
+
+int
+main(void)
+{
+	Suite *s = suite_create("session: task management and Rejects");
+	TCase *tc = tcase_create("tmf");
+
+	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
+	tcase_set_timeout(tc, 30);
+	add_tests(tc);
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}
