@@ -61,7 +61,7 @@ struct arguments {
 static const struct option options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ "json", no_argument, NULL, 'j' },
-	{ "socket", required_argument, NULL, 's' },
+	{ "socket", required_argument, NULL, 'S' },
 	{ "timeout", required_argument, NULL, 't' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 }
@@ -70,7 +70,7 @@ static const struct option options[] = {
 static void
 usage(FILE *to)
 {
-	fputs("usage: iscsimuxctl [-jhV] [-s PATH] [-t SECONDS] COMMAND\n"
+	fputs("usage: iscsimuxctl [-jhV] [-S PATH] [-t SECONDS] COMMAND\n"
 	    "\n"
 	    "Asks a running iscsimuxd and tells it what to do.\n"
 	    "\n"
@@ -85,7 +85,7 @@ usage(FILE *to)
 	    "parameters\n"
 	    "\n"
 	    "  -j, --json            print the result as JSON\n"
-	    "  -s, --socket PATH     control socket (ISCSIMUX_CONTROL, "
+	    "  -S, --socket PATH     control socket (ISCSIMUX_CONTROL, "
 	    "or\n"
 	    "                        " DEFAULT_SOCKET ")\n"
 	    "  -t, --timeout SECONDS wait so long for an answer "
@@ -267,7 +267,7 @@ main(int argc, char **argv)
 	args.socket = getenv("ISCSIMUX_CONTROL");
 	if (args.socket == NULL || *args.socket == '\0')
 		args.socket = DEFAULT_SOCKET;
-	while ((c = getopt_long(argc, argv, "hjs:t:V", options,
+	while ((c = getopt_long(argc, argv, "hjS:t:V", options,
 	    NULL)) != -1) {
 		switch (c) {
 		case 'h':
@@ -276,7 +276,7 @@ main(int argc, char **argv)
 		case 'j':
 			args.json = true;
 			break;
-		case 's':
+		case 'S':
 			args.socket = optarg;
 			break;
 		case 't':

@@ -2,14 +2,14 @@
 # bash completion of iscsimuxctl(8): commands, log levels, and session names
 # asked of the running daemon.
 
-# Session names, with the -s that stands on the command line.
+# Session names, with the -S that stands on the command line.
 _iscsimuxctl_sessions() {
 	local i socket=()
 
 	for ((i = 1; i < ${#words[@]} - 1; i++)); do
 		case ${words[i]} in
-		-s|--socket) socket=(-s "${words[i + 1]}") ;;
-		--socket=*) socket=(-s "${words[i]#*=}") ;;
+		-S|--socket) socket=(-S "${words[i + 1]}") ;;
+		--socket=*) socket=(-S "${words[i]#*=}") ;;
 		esac
 	done
 	"${words[0]}" --json --timeout 1 "${socket[@]}" session list \
@@ -46,7 +46,7 @@ _iscsimuxctl() {
 	esac
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W '--help --json --socket
-		    --timeout --version -h -j -s -t -V' -- "$cur")
+		    --timeout --version -h -j -S -t -V' -- "$cur")
 		return
 	fi
 	for ((i = 1; i < COMP_CWORD; i++)); do

@@ -233,7 +233,7 @@ def no_daemon():
         for command in ([program("ISCSIMUX"), "-S", path, "list"],
                         [program("ISCSIMUX"), "-S", path, "read", "disk",
                          tmp("out")],
-                        [program("ISCSIMUXCTL"), "-s", path, "info"]):
+                        [program("ISCSIMUXCTL"), "-S", path, "info"]):
             done = run(command, check_status=3)
             check(path in done.stderr, f"no path in {done.stderr!r}")
             check_equal(len(done.stderr.splitlines()), 1, "lines")
