@@ -184,7 +184,8 @@ def wide():
             check_equal((told.code, told.lun, told.count), (function, one, 1),
                         "EVENT reset")
         mux.ping()
-        check_equal(list(mux.inbox), [], "EVENTs of the caller")
+        check(not any(msg.event == "reset" for msg in mux.inbox),
+              f"EVENTs of the caller: {mux.inbox}")
         check(not unsent.done, "what was not sent is not affected")
         rig.order("release")
         # It was sent after the function: the unit attention is its end.
