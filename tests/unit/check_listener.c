@@ -298,8 +298,8 @@ START_TEST(accepts_in_batches)
 }
 END_TEST
 
-/* Leave no descriptor but those in use.  False where the limit is not obeyed,
- * as under valgrind. */
+/* Leave no descriptor but those in use.  False where the limit is not obeyed
+ * by open(2), as under some versions of valgrind. */
 static bool
 exhaust_descriptors(struct rlimit *old)
 {
@@ -320,6 +320,21 @@ exhaust_descriptors(struct rlimit *old)
 	return false;
 }
 
+/*
+ * Run until the listener pauses.  False where accept(2) does not obey the
+ * limit, which valgrind only plays at.
+ */
+static bool
+until_paused(const struct rlimit *old)
+{
+	while (!listener_paused(fx.l) && fx.naccepted == 0)
+		ck_assert_int_eq(loop_turn(fx.w->loop, 5000), 0);
+	if (fx.naccepted == 0)
+		return true;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, old), 0);
+	return false;
+}
+
 START_TEST(pauses_without_descriptors)
 {
 	struct rlimit old;
@@ -328,12 +343,10 @@ START_TEST(pauses_without_descriptors)
 	start();
 	fd = connect_to(fx.path);
 	ck_assert_int_ge(fd, 0);
-	if (!exhaust_descriptors(&old)) {
+	if (!exhaust_descriptors(&old) || !until_paused(&old)) {
 		close(fd);
 		return;
 	}
-	while (!listener_paused(fx.l))
-		ck_assert_int_eq(loop_turn(fx.w->loop, 5000), 0);
 	ck_assert_uint_eq(fx.naccepted, 0);
 	/* Once more without success: no second line in the log. */
 	listener_resume(fx.l);
@@ -356,12 +369,10 @@ START_TEST(resumed_by_a_client_that_leaves)
 
 	start();
 	fd = connect_to(fx.path);
-	if (!exhaust_descriptors(&old)) {
+	if (!exhaust_descriptors(&old) || !until_paused(&old)) {
 		close(fd);
 		return;
 	}
-	while (!listener_paused(fx.l))
-		ck_assert_int_eq(loop_turn(fx.w->loop, 5000), 0);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
 	listener_resume(fx.l);
 	ck_assert_int_eq(loop_turn(fx.w->loop, 0), 0);
