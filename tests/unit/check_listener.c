@@ -298,41 +298,27 @@ START_TEST(accepts_in_batches)
 }
 END_TEST
 
-/* Leave no descriptor but those in use.  False where the limit is not obeyed
- * by open(2), as under some versions of valgrind. */
+/*
+ * Leave no descriptor but those in use.  False under valgrind, which plays at
+ * the limit: it accepts the connection, closes it, and then says EMFILE.
+ */
 static bool
 exhaust_descriptors(struct rlimit *old)
 {
+	const char *preload = getenv("LD_PRELOAD");
 	struct rlimit now;
-	int top = open("/dev/null", O_RDONLY);
+	int top;
 
+	if (preload != NULL && strstr(preload, "vgpreload") != NULL)
+		return false;
+	top = open("/dev/null", O_RDONLY);
 	ck_assert_int_ge(top, 0);
 	close(top);
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, old), 0);
 	now = *old;
 	now.rlim_cur = (rlim_t)top;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &now), 0);
-	top = open("/dev/null", O_RDONLY);
-	if (top == -1)
-		return true;
-	close(top);
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, old), 0);
-	return false;
-}
-
-/*
- * Run until the listener pauses.  False where accept(2) does not obey the
- * limit, which valgrind only plays at.
- */
-static bool
-until_paused(const struct rlimit *old)
-{
-	while (!listener_paused(fx.l) && fx.naccepted == 0)
-		ck_assert_int_eq(loop_turn(fx.w->loop, 5000), 0);
-	if (fx.naccepted == 0)
-		return true;
-	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, old), 0);
-	return false;
+	return true;
 }
 
 START_TEST(pauses_without_descriptors)
@@ -343,10 +329,12 @@ START_TEST(pauses_without_descriptors)
 	start();
 	fd = connect_to(fx.path);
 	ck_assert_int_ge(fd, 0);
-	if (!exhaust_descriptors(&old) || !until_paused(&old)) {
+	if (!exhaust_descriptors(&old)) {
 		close(fd);
 		return;
 	}
+	while (!listener_paused(fx.l))
+		ck_assert_int_eq(loop_turn(fx.w->loop, 5000), 0);
 	ck_assert_uint_eq(fx.naccepted, 0);
 	/* Once more without success: no second line in the log. */
 	listener_resume(fx.l);
@@ -369,10 +357,12 @@ START_TEST(resumed_by_a_client_that_leaves)
 
 	start();
 	fd = connect_to(fx.path);
-	if (!exhaust_descriptors(&old) || !until_paused(&old)) {
+	if (!exhaust_descriptors(&old)) {
 		close(fd);
 		return;
 	}
+	while (!listener_paused(fx.l))
+		ck_assert_int_eq(loop_turn(fx.w->loop, 5000), 0);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
 	listener_resume(fx.l);
 	ck_assert_int_eq(loop_turn(fx.w->loop, 0), 0);
