@@ -289,6 +289,12 @@ def target_restarts():
     target.check_no_error()
 
 
+def wait_lost(daemon):
+    """Waits until the session is down and each of its tasks has ended."""
+    daemon.wait_session("disk", lambda told: not told["up"] and
+                        told["tasks"] == 0, "to be down, without tasks")
+
+
 def file_of(name, size):
     """A file of random bytes."""
     path = tmp(name)
@@ -337,8 +343,7 @@ def killed_with_reads():
     daemon.wait_up("disk")
     reader = HeldReader(daemon, target)
     target.kill()
-    shown = daemon.wait_down("disk")
-    check(shown["tasks"] == 0, f"{shown['tasks']} tasks are left")
+    wait_lost(daemon)
     stats = daemon.call("stats.get", session="disk")["sessions"]["disk"]
     check_equal(stats["outcomes"]["unknown"], 16, "unknown outcomes")
     check(reader.process.alive(), "the reader gave up")
@@ -386,7 +391,7 @@ def killed_before_sent():
     wait_until(lambda: target.order("sessions")["sessions"][0]["tasks"] == 4,
                "four commands at the target")
     target.kill()
-    daemon.wait_down("disk")
+    wait_lost(daemon)
     stats = daemon.call("stats.get", session="disk")["sessions"]["disk"]
     check_equal((stats["outcomes"]["unknown"], stats["outcomes"]["not-sent"]),
                 (4, 12), "unknown and not-sent outcomes")
