@@ -53,20 +53,21 @@ START_TEST(same_itt_of_two_clients)
 	const struct news *n;
 
 	up_with_clients();
-	ia = open_read(a, 0, 8);
-	ib = open_read(b, 0, 8);
+	ia = open_read(a, 0x77, 8);
+	ib = open_read(b, 0x77, 8);
 	ck_assert_uint_ne(ia, ib);
 	say_data(ib, F, 0xbb, 8);
 	say_data(ia, F | ISCSI_DATAIN_STATUS, 0xaa, 8);
 	say_good(ib);
-	n = news(a, NEWS_PDU, 0);
-	ck_assert_uint_eq(iscsi_itt(n->bhs), 0);
+	n = news(a, NEWS_PDU, 0x77);
+	ck_assert_uint_eq(iscsi_itt(n->bhs), 0x77);
 	ck_assert_uint_eq(n->data[7], 0xaa);
 	ck_assert_uint_eq(n->charge.tasks, 1);
-	n = news(b, NEWS_PDU, 0);
+	n = news(b, NEWS_PDU, 0x77);
+	ck_assert_uint_eq(iscsi_itt(n->bhs), 0x77);
 	ck_assert_uint_eq(n->data[7], 0xbb);
 	ck_assert_uint_eq(n->charge.tasks, 0);
-	ck_assert_uint_eq(iscsi_opcode(news(b, NEWS_PDU, 0)->bhs),
+	ck_assert_uint_eq(iscsi_opcode(news(b, NEWS_PDU, 0x77)->bhs),
 	    ISCSI_OP_SCSI_RSP);
 	no_news(a);
 	no_news(b);
