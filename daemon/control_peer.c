@@ -233,7 +233,7 @@ peer_settle(struct control_peer *p)
 		return;
 	if (!p->ending && peer_has_work(p))
 		loop_post(p->control->w->loop, &p->again);
-	else if (p->eof)
+	else if (p->eof && p->in_len == 0)
 		p->ending = true;
 	if (p->ending && peer_pending(p) == 0) {
 		peer_close(p);

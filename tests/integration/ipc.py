@@ -5,9 +5,11 @@ they are charged, and clients that leave at the worst moment."""
 
 import json
 import os
+import select
 import signal
+import socket
 
-from harness import check, main, scaled, shared, test, wait_until
+from harness import check, check_equal, main, scaled, shared, test, wait_until
 from muxclient import (F_MORE, PING, SUBMIT, WRITE, command, frame,
                        write16)
 from muxrig import Rig
@@ -85,6 +87,27 @@ def slabs_held():
     for task in tasks:
         mux.finish(task).good()
     narrow.wait_idle()
+
+
+@test("control: requests before the end of the stream are all answered")
+def answers_after_the_end():
+    clients = [rig().mux() for _ in range(30)]
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "stats.get"})
+    count = 60000 // (len(request) + 1)
+    asking = rig().daemon.control()
+    asking.send((request + "\n") * count)
+    asking.socket.shutdown(socket.SHUT_WR)
+    # So that the answers are more than the daemon holds at a time.
+    wait_until(lambda: select.select([asking.socket], [], [], 0)[0],
+               "the first answer")
+    for _ in range(20):
+        rig().control.call("daemon.info")
+    answers = 0
+    while asking.receive() is not None:
+        answers += 1
+    check_equal(answers, count, "answers")
+    for mux in clients:
+        mux.close()
 
 
 @test("client.list while a client is leaving")
