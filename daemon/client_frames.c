@@ -249,7 +249,7 @@ send_listing(struct client *c, const struct msg_listing_entry *e, size_t n)
 		    c->parser.header.cookie, buf, len);
 		e += taken;
 		n -= taken;
-	} while (n > 0 && c->state != CLIENT_DEAD);
+	} while (n > 0 && !client_dead(c));
 }
 
 static void
@@ -350,13 +350,11 @@ client_frame_begin(struct client *c)
 		    "flag FD on a frame that carries no file descriptor");
 		return;
 	}
-	if ((h->flags & ~frame_flags_allowed(h->type)) != 0) {
-		refuse_frame(c, MSG_R_BAD_FLAGS, "flags that this frame "
-		    "type does not have");
-		return;
-	}
 	if (h->type == FRAME_SUBMIT)
 		client_submit_begin(c);
+	else if ((h->flags & ~frame_flags_allowed(h->type)) != 0)
+		refuse_frame(c, MSG_R_BAD_FLAGS, "flags that this frame "
+		    "type does not have");
 	else if (h->len > FRAME_PAYLOAD_SMALL)
 		refuse_frame(c, MSG_R_TOO_LONG, "the payload is longer than "
 		    "any of this frame type");

@@ -110,6 +110,9 @@ client_submit_begin(struct client *c)
 	if (c->attachment == NULL)
 		refuse(c, in, MSG_R_BAD_STATE,
 		    "SUBMIT before a session was attached");
+	else if ((h->flags & ~frame_flags_allowed(FRAME_SUBMIT)) != 0)
+		refuse(c, in, MSG_R_BAD_FLAGS,
+		    "flags that a SUBMIT does not have");
 	else if ((h->flags & (FRAME_F_MORE | FRAME_F_VOID)) ==
 	    (FRAME_F_MORE | FRAME_F_VOID))
 		refuse(c, in, MSG_R_BAD_FLAGS,

@@ -464,6 +464,17 @@ def bad_fragments():
         mux.error(cookie, "lengths-disagree")
         mux.ping()
         check_equal(list(mux.inbox), [], f"more answers to {frames}")
+    # flags that no SUBMIT has: the PDU is refused, not only the frame
+    for frames in ([(pdu[:500], F_MORE), (pdu[500:], 0x80)],
+                   [(pdu[:500], F_MORE), (pdu[500:700], F_MORE | F_FATAL),
+                    (pdu[700:], 0)]):
+        cookie = mux.cookie()
+        for payload, flag in frames:
+            mux.send(SUBMIT, payload, cookie, flag)
+        mux.error(cookie, "bad-flags")
+        mux.ping()
+        check_equal(list(mux.inbox), [], f"more answers to {frames}")
+        mux.run(pdu, cookie=cookie).good()
     mux.run(pdu).good()
 
 
