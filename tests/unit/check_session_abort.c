@@ -272,7 +272,7 @@ END_TEST
 START_TEST(deadline_of_a_sent_task)
 {
 	up_with_client();
-	fx.deadline = 1;
+	fx.deadline = 300;	/* time enough to be sent */
 	open_sent(READ_F, 5);
 	say_tmf(expect_abort(itt, 1), 0);
 	ck_assert_uint_eq(outcome(c, 5, MSG_OUTCOME_TIMED_OUT,
@@ -286,7 +286,7 @@ START_TEST(r2t_timeout)
 {
 	uint32_t tag;
 
-	fx.config.limits.r2t_timeout = 50;
+	fx.config.limits.r2t_timeout = 300;
 	up_with_client();
 	open_sent(_i == 0 ? WRITE_F : ISCSI_CMD_WRITE, 5);
 	if (_i == 0) {
