@@ -444,7 +444,7 @@ main(void)
 	TCase *tc = tcase_create("abort");
 
 	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 10);
 	add_tests(tc);
 	suite_add_tcase(s, tc);
 	return unit_run(s);

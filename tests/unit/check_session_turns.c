@@ -211,7 +211,7 @@ main(void)
 	TCase *tc = tcase_create("turns");
 
 	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 10);
 	tcase_add_test(tc, one_immediate_of_each_kind);
 	tcase_add_test(tc, order_of_immediates);
 	tcase_add_test(tc, commands_are_never_immediate);

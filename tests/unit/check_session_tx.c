@@ -439,7 +439,7 @@ main(void)
 	TCase *tc = tcase_create("numbers");
 
 	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
-	tcase_set_timeout(tc, 30);
+	tcase_set_timeout(tc, 10);
 	tcase_add_loop_test(tc, expstatsn_of_the_next_pdu, 0,
 	    sizeof(rows) / sizeof(rows[0]));
 	tcase_add_test(tc, expstatsn_is_that_of_the_write);
