@@ -85,6 +85,23 @@ abort_tmf_sent(struct task *tmf)
 	}
 }
 
+/*
+ * The daemon's ABORT TASK that is next in line is to be answered in time as
+ * well, but not while a client's function holds the slot: that may take long.
+ */
+void
+abort_watch_queue(struct session *s)
+{
+	struct task *next = TAILQ_FIRST(&s->abortq);
+
+	if (next == NULL)
+		return;
+	if (s->tmf != NULL)
+		task_set_deadline(next, 0);
+	else if (next->deadline_at == 0)
+		task_watch_answer(next);
+}
+
 /* Have the daemon's own ABORT TASK sent for a task that is on the wire. */
 static void
 queue_abort(struct task *t)
@@ -107,6 +124,7 @@ queue_abort(struct task *t)
 	abort->ref_immediate = t->immediate;
 	abort->victim = t;
 	t->abort = abort;
+	abort_watch_queue(s);
 }
 
 /*
@@ -118,6 +136,9 @@ end_sent(struct task *t)
 {
 	struct session *s = t->session;
 
+	/* A Text continuation that was not sent is one the target waits for. */
+	if (t->pdu != NULL)
+		t->text_more = true;
 	task_unqueue(t);
 	txpdu_free(s->worker, t->pdu);
 	t->pdu = NULL;
@@ -252,7 +273,11 @@ abort_response(struct task *abort, uint8_t response)
 		return;
 	if (t->owner != NULL)
 		outcome_aborted(t, response);
-	if (t->answered || concludes(response))
+	/*
+	 * Whatever it says of a Text exchange in which it waits for us, nothing
+	 * will come, and the next exchange resets it (section 11.10.4).
+	 */
+	if (t->answered || t->text_more || concludes(response))
 		task_free(t);
 }
 
@@ -267,6 +292,9 @@ abort_request(struct task *tmf)
 	uint32_t rtt = get_be32(tmf->pdu->bhs + ISCSI_OFF_RTT);
 	struct task *t = ittmap_find(&tmf->owner->itts, rtt);
 
+	/* Of a task on another LUN the target would deny all knowledge. */
+	if (t != NULL && t->lun != tmf->lun)
+		t = NULL;
 	if (t != NULL && t != tmf && t->state == TASK_SENT) {
 		tmf->ref_itt = t->slot.itt;
 		tmf->ref_cmdsn = t->cmdsn;

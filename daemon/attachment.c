@@ -265,6 +265,8 @@ submit_data(struct attachment *a, struct txpdu *pdu, struct refusal *why)
 	s->stats.refused_data--;
 	r = r2t_wanted(t);
 	clear_reserved(pdu->bhs);
+	pdu->bhs[ISCSI_OFF_OPCODE] = ISCSI_OP_DATA_OUT;
+	pdu->bhs[ISCSI_OFF_FLAGS] &= ISCSI_FLAG_FINAL;
 	/* Unsolicited data need not name the LUN, but some targets look. */
 	put_be64(pdu->bhs + ISCSI_OFF_LUN, t->lun);
 	charge_data(a, t, pdu, r);

@@ -281,6 +281,9 @@ guard_data_out(const struct session *s, struct task *t,
 	if (datasn != r->queued_sn)
 		return guard_no(why, MSG_R_BAD_FIELD, "DataSN is %" PRIu32
 		    ", next is %" PRIu32, datasn, r->queued_sn);
+	if (r->queued_sn >= 16 + r->len / 512)
+		return guard_no(why, MSG_R_DATA_LIMIT, "more than 16 Data-Outs "
+		    "and one for every 512 bytes of the sequence");
 	if (dsl == 0 || final != (dsl == r->len - r->queued))
 		return guard_no(why, MSG_R_BAD_FIELD, "the F bit belongs "
 		    "exactly on the PDU that completes the sequence, and no "

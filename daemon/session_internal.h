@@ -239,6 +239,7 @@ struct session {
 
 	/* What waits to go out; see session_tx.c for the order. */
 	struct txpdu_list	 answers;	/* pings, dead clients' R2Ts */
+	uint32_t		 nanswers;
 	uint32_t		 npongs;	/* of them, to pings */
 	struct task_queue	 tmfq;		/* clients' */
 	struct task_queue	 abortq;	/* the daemon's */
@@ -285,6 +286,7 @@ void task_outcome(struct task *t, enum msg_outcome_code outcome,
 struct quota_amount task_take_charge(struct task *t);
 void task_set_deadline(struct task *t, uint32_t ms);
 void task_watch_progress(struct task *t);
+void task_watch_answer(struct task *t);
 void task_timers_due(void *arg);
 int task_timer_cmp(const struct task *a, const struct task *b);
 RB_PROTOTYPE(task_timers, task, timer_link, task_timer_cmp)
@@ -303,6 +305,7 @@ void abort_task(struct task *t, enum task_end why);
 void abort_cut_data(struct task *t);
 void abort_tmf_sent(struct task *tmf);
 void abort_orphan(struct task *t);
+void abort_watch_queue(struct session *s);
 void abort_overdue(struct task *t);
 void abort_response(struct task *abort, uint8_t response);
 bool abort_request(struct task *tmf);

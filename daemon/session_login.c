@@ -160,6 +160,12 @@ session_login_pdu(struct session *s, struct rxpdu *pdu)
 	uint8_t text[ISCSI_LOGIN_DSL_MAX];
 	size_t len = slices_copy(pdu->data, text, sizeof(text));
 
+	/* An answer to more than was asked would put one request over another. */
+	if (s->login_pdu != NULL) {
+		session_fail(s, "the target answered a Login Request that was "
+		    "not sent yet");
+		return;
+	}
 	switch (login_response(s->login, pdu->bhs, text, len)) {
 	case LOGIN_SEND:
 		send_login(s);

@@ -100,6 +100,14 @@ watch_sense(struct task *t, const struct rxpdu *pdu)
 	session_event(t->session, &e, t->owner);
 }
 
+/* What a target that keeps to MaxOutstandingR2T can make us queue. */
+static uint64_t
+answers_max(const struct session *s)
+{
+	return SESSION_PONGS_MAX + (uint64_t)router_count(s->router) *
+	    (s->params.max_r2t + 1);
+}
+
 static void
 on_r2t(struct task *t, struct rxpdu *pdu)
 {
@@ -122,6 +130,9 @@ on_r2t(struct task *t, struct rxpdu *pdu)
 	}
 	if (t->end != TASK_END_NONE) {
 		abort_cut_data(t);
+		if (s->nanswers > answers_max(s))
+			session_fail(s, "the target sends R2Ts faster than it "
+			    "takes the answers");
 		return;
 	}
 	task_watch_progress(t);
@@ -131,7 +142,9 @@ on_r2t(struct task *t, struct rxpdu *pdu)
 static void
 on_text(struct task *t, struct rxpdu *pdu)
 {
-	bool final = iscsi_is_final(pdu->bhs), asked = !t->text_more;
+	bool final = iscsi_is_final(pdu->bhs);
+	/* The next request may be wanted, or wait for the window. */
+	bool asked = !t->text_more && t->pdu == NULL;
 
 	t->text_more = !final && iscsi_ttt(pdu->bhs) != ISCSI_TAG_NONE;
 	t->text_ttt = iscsi_ttt(pdu->bhs);
@@ -275,8 +288,11 @@ unmap_rejected(struct task *t, uint8_t *rejected)
 	put_be32(rejected + ISCSI_OFF_RTT, ref);
 }
 
-/* Give the client a copy of the Reject in its own terms. */
-static void
+/*
+ * Give the client a copy of the Reject in its own terms.  False if memory is
+ * short: the session is lost, and the task with it.
+ */
+static bool
 deliver_reject(struct task *t, struct rxpdu *pdu, uint8_t *rejected, bool ends)
 {
 	struct session *s = t->session;
@@ -288,12 +304,14 @@ deliver_reject(struct task *t, struct rxpdu *pdu, uint8_t *rejected, bool ends)
 	if (slices_add_copy(s->worker->pool, &data, rejected,
 	    ISCSI_BHS_LEN) != 0) {
 		session_fail(s, "no memory for a Reject");
-		return;
+		return false;
 	}
 	copy.data = &data;
+	put_be32(copy.bhs + ISCSI_OFF_ITT, ISCSI_TAG_NONE);
 	iscsi_set_dsl(copy.bhs, ISCSI_BHS_LEN);
 	deliver(t, &copy, ends);
 	slices_clear(s->worker->pool, &data);
+	return true;
 }
 
 /* A rejected request of the daemon's own is as good as answered. */
@@ -349,8 +367,7 @@ on_reject(struct session *s, struct rxpdu *pdu)
 	}
 	if (!ends && !one_more(t))
 		return;
-	deliver_reject(t, pdu, rejected, ends);
-	if (ends)
+	if (deliver_reject(t, pdu, rejected, ends) && ends)
 		abort_retire(t);
 }
 
@@ -378,6 +395,23 @@ on_reserved_tag(struct session *s, struct rxpdu *pdu)
 
 /* --- dispatch --- */
 
+/* True for an opcode that RFC 7143 leaves to vendors. */
+static bool
+is_vendor(uint8_t opcode)
+{
+	return opcode >= 0x3c && opcode <= 0x3e;
+}
+
+/* A client may know what it means; the daemon does not. */
+static void
+on_vendor_pdu(struct task *t, struct rxpdu *pdu)
+{
+	if (t->kind != TASK_CLIENT || t->state != TASK_SENT)
+		t->session->stats.stale_pdus++;
+	else if (within_charge(t, pdu))
+		deliver(t, pdu, false);
+}
+
 static void
 on_task_pdu(struct session *s, struct rxpdu *pdu)
 {
@@ -402,10 +436,8 @@ on_task_pdu(struct session *s, struct rxpdu *pdu)
 		s->stats.stale_pdus++;
 		return;
 	}
-	if (iscsi_opcode_traits(opcode) == 0 && t->kind == TASK_CLIENT &&
-	    t->state == TASK_SENT) {
-		if (within_charge(t, pdu))
-			deliver(t, pdu, false);
+	if (is_vendor(opcode)) {
+		on_vendor_pdu(t, pdu);
 		return;
 	}
 	if (t->state != TASK_SENT || !iscsi_response_fits(t->opcode, opcode)) {
@@ -417,13 +449,6 @@ on_task_pdu(struct session *s, struct rxpdu *pdu)
 		on_client_task(t, pdu);
 	else
 		on_daemon_task(t, pdu);
-}
-
-/* True for an opcode that RFC 7143 leaves to vendors. */
-static bool
-is_vendor(uint8_t opcode)
-{
-	return opcode >= 0x3c && opcode <= 0x3e;
 }
 
 /* The pump's `on_pdu`. */
@@ -451,7 +476,8 @@ session_rx_pdu(void *arg, struct rxpdu *pdu)
 	}
 	if (sn_ack_due(&s->sn) && !loop_timer_armed(s->ack_timer))
 		loop_timer_set(s->ack_timer, SESSION_ACK_DELAY_MS);
-	if (iscsi_itt(pdu->bhs) == ISCSI_TAG_NONE)
+	/* The tag of a Reject is reserved, whatever a target puts there. */
+	if (iscsi_itt(pdu->bhs) == ISCSI_TAG_NONE || opcode == ISCSI_OP_REJECT)
 		on_reserved_tag(s, pdu);
 	else
 		on_task_pdu(s, pdu);

@@ -181,6 +181,7 @@ session_tx_answer(struct session *s, const uint8_t *bhs)
 		return -ENOMEM;
 	memcpy(pdu->bhs, bhs, ISCSI_BHS_LEN);
 	STAILQ_INSERT_TAIL(&s->answers, pdu, link);
+	s->nanswers++;
 	if (iscsi_opcode(bhs) == ISCSI_OP_NOP_OUT)
 		s->npongs++;
 	session_tx_kick(s);
@@ -245,6 +246,7 @@ commit(struct task *t)
 	pdu->task = t->state == TASK_SENT ? NULL : t;
 	if (t->state == TASK_QUEUED)
 		t->state = TASK_STAMPED;
+	task_watch_answer(t);
 	while ((data = STAILQ_FIRST(&t->unsolicited)) != NULL) {
 		STAILQ_REMOVE_HEAD(&t->unsolicited, link);
 		session_tx_data(t, data);
@@ -266,6 +268,7 @@ commit_plug(struct task *t)
 	sn_restamp(&s->sn, pdu->bhs);
 	pdu->task = t;
 	t->state = TASK_STAMPED;
+	task_watch_answer(t);
 	return pdu;
 }
 
@@ -277,6 +280,7 @@ next_answer(struct session *s)
 	if (pdu == NULL)
 		return NULL;
 	STAILQ_REMOVE_HEAD(&s->answers, link);
+	s->nanswers--;
 	if (iscsi_opcode(pdu->bhs) == ISCSI_OP_NOP_OUT)
 		s->npongs--;
 	sn_stamp(&s->sn, pdu->bhs);
@@ -294,6 +298,7 @@ next_immediate(struct session *s)
 
 	if (s->tmf == NULL && (t = TAILQ_FIRST(&s->tmfq)) != NULL) {
 		s->tmf = t;
+		abort_watch_queue(s);
 		return commit(t);
 	}
 	if (s->nop == NULL && (t = TAILQ_FIRST(&s->nopq)) != NULL) {
@@ -350,11 +355,14 @@ next_text(struct session *s)
 	return commit(t);
 }
 
-/* The cost of a request: its bytes out and the bytes it asks for. */
+/*
+ * The cost of a request: its bytes out and those that come in, which a quota
+ * bounds.  What a write sends later has its turns as data.
+ */
 static int64_t
 cost(const struct task *t)
 {
-	return ISCSI_BHS_LEN + (int64_t)t->pdu->data.len + t->edtl;
+	return ISCSI_BHS_LEN + (int64_t)t->pdu->data.len + t->rx_max;
 }
 
 static struct txpdu *
@@ -437,15 +445,14 @@ session_tx_restamp(void *arg, struct txpdu *pdu)
 void
 session_tx_on_wire(void *arg, struct txpdu *pdu)
 {
-	struct session *s = arg;
 	struct task *t = pdu->task;
 
+	(void)arg;
 	if (t == NULL)
 		return;
 	pdu->task = NULL;
 	t->state = TASK_SENT;
-	if (t->kind != TASK_CLIENT && t->kind != TASK_LOGOUT)
-		task_set_deadline(t, s->worker->config->limits.abort_timeout);
+	task_watch_answer(t);
 }
 
 /* The pump's `on_sent`. */
@@ -510,6 +517,7 @@ make_plug(struct session *s, struct txpdu *pdu)
 	put_be32(pdu->bhs + ISCSI_OFF_ITT, plug->slot.itt);
 	sn_restamp(&s->sn, pdu->bhs);
 	pdu->task = plug;
+	task_watch_answer(plug);
 }
 
 /*
@@ -531,6 +539,7 @@ session_tx_withdraw(struct task *t)
 		s->nop = NULL;
 	if (s->text == t)
 		s->text = NULL;
+	abort_watch_queue(s);
 	if (s->pump == NULL)
 		return;
 	do {
@@ -557,7 +566,7 @@ session_tx_clear(struct session *s)
 		STAILQ_REMOVE_HEAD(&s->answers, link);
 		txpdu_free(s->worker, pdu);
 	}
-	s->npongs = 0;
+	s->nanswers = s->npongs = 0;
 	txpdu_free(s->worker, s->login_pdu);
 	s->login_pdu = NULL;
 	if (s->npaused > 0)

@@ -75,6 +75,8 @@ timer_update(struct task *t)
 
 	if (t->stall_at != 0 && (at == 0 || t->stall_at < at))
 		at = t->stall_at;
+	if (at == t->timer_at)
+		return;
 	if (t->timer_at != 0)
 		RB_REMOVE(task_timers, &s->timers, t);
 	t->timer_at = at;
@@ -97,8 +99,22 @@ task_set_deadline(struct task *t, uint32_t ms)
 }
 
 /*
+ * The daemon's own request is to be answered in time.  The time runs from when
+ * it is handed over, because a target that reads no more answers nothing, and
+ * anew from its first byte on the wire.
+ */
+void
+task_watch_answer(struct task *t)
+{
+	if (t->kind != TASK_CLIENT && t->kind != TASK_LOGOUT)
+		task_set_deadline(t,
+		    t->session->worker->config->limits.abort_timeout);
+}
+
+/*
  * Start the r2t-timeout anew while the target waits for the client's data
- * (or for the next request of a Text exchange), or stop it (a client that holds back its data holds a task of the target).
+ * or for the next request of a Text exchange, or stop it.  A client that
+ * holds those back holds a task of the target.
  */
 void
 task_watch_progress(struct task *t)
@@ -235,6 +251,7 @@ task_free(struct task *t)
 		s->nop = NULL;
 	if (s->text == t)
 		s->text = NULL;
+	abort_watch_queue(s);
 	router_release(s->router, &t->slot);
 }
 

@@ -678,11 +678,10 @@ digest_keys(void)
 	    "HeaderDigest=None\nDataDigest=None\n";
 }
 
-void
-fx_log_in(void)
+/* The session connects anew. */
+static void
+take_connection(void)
 {
-	char lines[1024];
-
 	if (fx.peer != -1)
 		close(fx.peer);
 	UNTIL((fx.peer = accept(fx.listener, NULL, NULL)) != -1);
@@ -692,6 +691,14 @@ fx_log_in(void)
 	fx.statsn = FIRST_STATSN;
 	fx.expcmdsn = 1;
 	fx.maxcmdsn = fx.expcmdsn + fx.window - 1;
+}
+
+void
+fx_log_in(void)
+{
+	char lines[1024];
+
+	take_connection();
 	wire(ISCSI_OP_LOGIN_REQ);
 	answer_login("TargetPortalGroupTag=1\nAuthMethod=None\n");
 	wire(ISCSI_OP_LOGIN_REQ);
@@ -708,8 +715,8 @@ fx_log_in(void)
 	ck_assert_int_eq(fx.s->phase, SESSION_UP);
 }
 
-void
-fx_up(void)
+static void
+start(void)
 {
 	if (fx.digests)
 		fx.sconf.header_digest.list[0] =
@@ -720,6 +727,19 @@ fx_up(void)
 	fx.s = session_new(fx.worker, &fx.sconf);
 	ck_assert_ptr_nonnull(fx.s);
 	session_start(fx.s);
+}
+
+void
+fx_connect(void)
+{
+	start();
+	take_connection();
+}
+
+void
+fx_up(void)
+{
+	start();
 	fx_log_in();
 }
 

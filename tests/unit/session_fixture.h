@@ -105,6 +105,8 @@ extern struct session_fixture fx;
 void fx_setup(void);
 void fx_teardown(void);
 
+/* Connect; the first Login Request is on its way. */
+void fx_connect(void);
 /* Connect, log in; then it is up. */
 void fx_up(void);
 /* As far as fx_up() goes, again, after a loss. */
