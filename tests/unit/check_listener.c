@@ -196,14 +196,23 @@ END_TEST
 START_TEST(foreign_listener_is_left_alone)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), waiting[8];
 	struct listener_socket *s;
+	size_t n = 0;
 
 	strlcpy(sun.sun_path, fx.path, sizeof(sun.sun_path));
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 	ck_assert_int_eq(listen(fd, 1), 0);
 	ck_assert_int_eq(try_open(&s), LISTENER_E_IN_USE);
 	ck_assert_int_eq(access(fx.path, F_OK), 0);
+	/* One that is too busy to accept is alive, too. */
+	while (n < 8 && (waiting[n] = connect_to(fx.path)) != -1)
+		n++;
+	ck_assert_int_eq(errno, EAGAIN);
+	ck_assert_int_eq(try_open(&s), LISTENER_E_IN_USE);
+	ck_assert_int_eq(access(fx.path, F_OK), 0);
+	while (n > 0)
+		close(waiting[--n]);
 	close(fd);
 	/* Nobody listens any more: now it is stale. */
 	s = must_open();
