@@ -196,8 +196,8 @@ pdu_fragment(struct outq *q, const struct session_delivery *d,
 		memcpy(m->head + FRAME_HEADER_LEN, d->bhs, ISCSI_BHS_LEN);
 		m->head_len += ISCSI_BHS_LEN;
 		if (d->ahs_len > 0)
-			error = slices_add_copy(pool, &m->body, d->ahs,
-			    d->ahs_len);
+			error = slices_add_packed(pool, &m->body,
+			    &q->pack, d->ahs, d->ahs_len);
 	}
 	if (error == 0 && more)
 		error = take_front(pool, &m->body, data, part);
