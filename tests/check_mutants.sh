@@ -76,7 +76,7 @@ configure_copy() {
 compile() {
 	case $1 in
 	tests/unit/*) make -C "$scratch/build" -j"$jobs" "${1%% *}" ;;
-	*) make -C "$scratch/build" -j"$jobs" check-programs ;;
+	*) make -C "$scratch/build" -j"$jobs" integration-programs ;;
 	esac
 }
 
