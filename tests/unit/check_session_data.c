@@ -236,6 +236,8 @@ START_TEST(unsolicited_after_its_command)
 	wire_quiet();
 	accepted(c, data_out(0, 1, RSV, 0, 0), 96, 1);
 	expect_data(0, RSV, 0, 0, 96);
+	/* More than is left of it, though not more than it was. */
+	bad_data(data_out(0, 1, RSV, 1, 96), 4001, MSG_R_BAD_FIELD);
 	accepted(c, data_out(F, 1, RSV, 1, 96), 4000, 1);
 	expect_data(F, RSV, 1, 96, 4000);
 	say_good(itt);
