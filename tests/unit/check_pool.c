@@ -257,6 +257,7 @@ START_TEST(test_short_copies_share)
 {
 	struct slab *a = filled(POOL_MEDIUM);
 	struct slices s, other;
+	struct slice *last;
 	uint32_t i;
 
 	slices_init(&s);
@@ -272,8 +273,9 @@ START_TEST(test_short_copies_share)
 	expect_bytes(&s, a->data, i + POOL_SMALL + 1);
 	ck_assert_uint_eq(stats().out[0], 4);
 	/* The last slab has another holder now: it may not be written to. */
-	slices_add(pool, &other, STAILQ_LAST(&s.list, slice, link)->slab,
-	    STAILQ_LAST(&s.list, slice, link)->ptr, 1);
+	last = STAILQ_LAST(&s.list, slice, link);
+	ck_assert_ptr_nonnull(last);
+	slices_add(pool, &other, last->slab, last->ptr, 1);
 	ck_assert_int_eq(slices_add_copy(pool, &s, a->data, 1), 0);
 	ck_assert_uint_eq(stats().out[0], 5);
 	slices_clear(pool, &s);
