@@ -178,6 +178,7 @@ abort_task(struct task *t, enum task_end why)
 		session_tx_drop_data(t);
 		r2t_drop_all(t);
 		task_end_later(t);
+		session_tx_ready(t->owner);
 		break;
 	default:
 		session_tx_drop_data(t);

@@ -271,10 +271,14 @@ submit_data(struct attachment *a, struct txpdu *pdu, struct refusal *why)
 	put_be64(pdu->bhs + ISCSI_OFF_LUN, t->lun);
 	charge_data(a, t, pdu, r);
 	r2t_queued(t, r, len);
-	if (t->state == TASK_QUEUED)
-		STAILQ_INSERT_TAIL(&t->unsolicited, pdu, link);
-	else
+	if (t->state != TASK_QUEUED) {
 		session_tx_data(t, pdu);
+		return SUBMIT_ACCEPTED;
+	}
+	pdu->task = t;
+	STAILQ_INSERT_TAIL(&t->unsolicited, pdu, link);
+	if (r2t_wanted(t) == NULL)
+		session_tx_ready(a);
 	return SUBMIT_ACCEPTED;
 }
 

@@ -450,6 +450,7 @@ session_new(struct worker *w, const struct config_session *config)
 	loop_job_init(&s->ended_job, task_end_due, s);
 	TAILQ_INIT(&s->attachments);
 	STAILQ_INIT(&s->answers);
+	STAILQ_INIT(&s->bursts);
 	TAILQ_INIT(&s->tmfq);
 	TAILQ_INIT(&s->abortq);
 	TAILQ_INIT(&s->nopq);

@@ -128,7 +128,7 @@ struct task {
 	TAILQ_ENTRY(task)	 queue_link;
 	struct txpdu_list	 unsolicited;
 	uint64_t		 burst_charge;	/* reserved for those */
-	uint32_t		 data_queued;	/* Data-Outs in the owner's dataq */
+	uint32_t		 data_queued;	/* Data-Outs in dataq or bursts */
 
 	STAILQ_HEAD(, r2t)	 r2ts;
 	uint32_t		 nr2ts;
@@ -245,6 +245,7 @@ struct session {
 	struct task_queue	 abortq;	/* the daemon's */
 	struct task_queue	 nopq;		/* immediate, not TMF */
 	struct task_queue	 textq;
+	struct txpdu_list	 bursts;	/* of commands handed over */
 	struct attachment_list	 data_active;
 	struct attachment_list	 cmd_active;
 	struct txpdu		*login_pdu;
@@ -335,6 +336,7 @@ void session_tx_on_wire(void *arg, struct txpdu *pdu);
 void session_tx_on_sent(void *arg, struct txpdu *pdu);
 void session_tx_kick(struct session *s);
 void session_tx_request(struct task *t);
+void session_tx_ready(struct attachment *a);
 void session_tx_data(struct task *t, struct txpdu *pdu);
 void session_tx_charge(struct txpdu *pdu, struct quota *q, uint64_t bytes);
 int session_tx_answer(struct session *s, const uint8_t *bhs);

@@ -112,6 +112,15 @@ session_tx_request(struct task *t)
 	session_tx_kick(s);
 }
 
+/* The first request of this client may have become ready to go. */
+void
+session_tx_ready(struct attachment *a)
+{
+	if (!TAILQ_EMPTY(&a->cmdq))
+		activate_cmd(a);
+	session_tx_kick(a->session);
+}
+
 /* Queue Data-Out of a task whose request went out. */
 void
 session_tx_data(struct task *t, struct txpdu *pdu)
@@ -130,25 +139,28 @@ session_tx_data(struct task *t, struct txpdu *pdu)
 	session_tx_kick(t->session);
 }
 
+static void
+drop_from(struct txpdu_list *list, struct task *t)
+{
+	struct txpdu *pdu, *next;
+
+	STAILQ_FOREACH_SAFE(pdu, list, link, next) {
+		if (pdu->task != t)
+			continue;
+		STAILQ_REMOVE(list, pdu, txpdu, link);
+		txpdu_free(t->session->worker, pdu);
+	}
+}
+
 /* Drop all data of a task that no pump has yet. */
 void
 session_tx_drop_data(struct task *t)
 {
-	struct worker *w = t->session->worker;
-	struct txpdu *pdu, *next;
-
-	while ((pdu = STAILQ_FIRST(&t->unsolicited)) != NULL) {
-		STAILQ_REMOVE_HEAD(&t->unsolicited, link);
-		txpdu_free(w, pdu);
-	}
+	drop_from(&t->unsolicited, t);
 	if (t->data_queued == 0)
 		return;
-	STAILQ_FOREACH_SAFE(pdu, &t->owner->dataq, link, next) {
-		if (pdu->task != t)
-			continue;
-		STAILQ_REMOVE(&t->owner->dataq, pdu, txpdu, link);
-		txpdu_free(w, pdu);
-	}
+	drop_from(&t->session->bursts, t);
+	drop_from(&t->owner->dataq, t);
 	t->data_queued = 0;
 	if (STAILQ_EMPTY(&t->owner->dataq))
 		deactivate_data(t->owner);
@@ -226,12 +238,28 @@ stamp_tmf(struct task *t, uint8_t *bhs)
 	put_be32(bhs + ISCSI_OFF_EXPDATASN, 0);
 }
 
-/* The request goes to the pump; its unsolicited data may follow it. */
+/*
+ * The unsolicited data of a command go right after it: the target is to get
+ * all such data in the order of their commands (section 4.2.4.2).
+ */
+static void
+commit_burst(struct task *t)
+{
+	struct txpdu *pdu;
+
+	STAILQ_FOREACH(pdu, &t->unsolicited, link) {
+		put_be32(pdu->bhs + ISCSI_OFF_ITT, t->slot.itt);
+		t->data_queued++;
+	}
+	STAILQ_CONCAT(&t->session->bursts, &t->unsolicited);
+}
+
+/* The request goes to the pump. */
 static struct txpdu *
 commit(struct task *t)
 {
 	struct session *s = t->session;
-	struct txpdu *pdu = t->pdu, *data;
+	struct txpdu *pdu = t->pdu;
 
 	task_unqueue(t);
 	t->pdu = NULL;
@@ -247,10 +275,7 @@ commit(struct task *t)
 	if (t->state == TASK_QUEUED)
 		t->state = TASK_STAMPED;
 	task_watch_answer(t);
-	while ((data = STAILQ_FIRST(&t->unsolicited)) != NULL) {
-		STAILQ_REMOVE_HEAD(&t->unsolicited, link);
-		session_tx_data(t, data);
-	}
+	commit_burst(t);
 	return pdu;
 }
 
@@ -316,6 +341,18 @@ next_immediate(struct session *s)
 }
 
 static struct txpdu *
+commit_data(struct txpdu *pdu)
+{
+	struct task *t = pdu->task;
+
+	t->data_queued--;
+	r2t_sent(t, pdu->data.len);
+	pdu->task = NULL;
+	sn_stamp(&t->session->sn, pdu->bhs);
+	return pdu;
+}
+
+static struct txpdu *
 next_data(struct session *s)
 {
 	struct attachment *a;
@@ -334,11 +371,18 @@ next_data(struct session *s)
 	a->data_deficit -= ISCSI_BHS_LEN + pdu->data.len;
 	if (STAILQ_EMPTY(&a->dataq))
 		deactivate_data(a);
-	pdu->task->data_queued--;
-	r2t_sent(pdu->task, pdu->data.len);
-	pdu->task = NULL;
-	sn_stamp(&s->sn, pdu->bhs);
-	return pdu;
+	return commit_data(pdu);
+}
+
+static struct txpdu *
+next_burst(struct session *s)
+{
+	struct txpdu *pdu = STAILQ_FIRST(&s->bursts);
+
+	if (pdu == NULL)
+		return NULL;
+	STAILQ_REMOVE_HEAD(&s->bursts, link);
+	return commit_data(pdu);
 }
 
 static struct txpdu *
@@ -356,13 +400,15 @@ next_text(struct session *s)
 }
 
 /*
- * The cost of a request: its bytes out and those that come in, which a quota
- * bounds.  What a write sends later has its turns as data.
+ * The cost of a request: its bytes out, its burst included, and those that
+ * come in, which a quota bounds.  What a write is asked for has its turns as
+ * data.
  */
 static int64_t
 cost(const struct task *t)
 {
-	return ISCSI_BHS_LEN + (int64_t)t->pdu->data.len + t->rx_max;
+	return ISCSI_BHS_LEN + (int64_t)t->pdu->data.len + t->rx_max +
+	    guard_burst(t->session, t->pdu->bhs);
 }
 
 static struct txpdu *
@@ -373,7 +419,8 @@ next_command(struct session *s)
 
 	while ((a = TAILQ_FIRST(&s->cmd_active)) != NULL) {
 		t = TAILQ_FIRST(&a->cmdq);
-		if (t == NULL) {
+		/* A command waits for all of its burst, see commit_burst(). */
+		if (t == NULL || r2t_wanted(t) != NULL) {
 			deactivate_cmd(a);
 			continue;
 		}
@@ -421,6 +468,7 @@ session_tx_next(void *arg)
 		return NULL;
 	if ((pdu = next_answer(s)) != NULL ||
 	    (pdu = next_immediate(s)) != NULL ||
+	    (pdu = next_burst(s)) != NULL ||
 	    (pdu = next_data(s)) != NULL)
 		return pdu;
 	/* Nothing may be requested behind a Logout (section 11.14). */

@@ -24,26 +24,25 @@ SIZE = 4 * BURST
 
 def victim(daemon, name, lun=0, unsolicited=True):
     """A client with 64 commands in flight: reads; writes that wait for the
-    data of an R2T, or for half of it; writes without half of the unsolicited
-    data they announced."""
+    data of an R2T, or for half of it. Behind these, unsent, writes without
+    half of the unsolicited data they announced."""
     def body(report):
         mux = Mux(daemon, name)
         cdb = write16(4096, SIZE // 512)
         part = bytes(PART)
         for itt in range(32):
             mux.start_read(4096, 128, itt=itt, lun=lun)
-        half = 8 if unsolicited else 0
-        for itt in range(32, 32 + half):
-            mux.submit(command(itt, cdb, SIZE, WRITE, part, lun, final=False))
-            mux.submit_data(data_out(itt, NONE, PART, part, 0, False, lun))
         writes = [mux.submit(command(itt, cdb, SIZE, WRITE, lun=lun))
-                  for itt in range(32 + half, 64)]
+                  for itt in range(32, 64)]
         for number, task in enumerate(writes):
             r2t = mux.wait_r2ts(task)
             for sn in range(number % 3):
                 mux.submit_data(data_out(task.itt, r2t.word5,
                                          r2t.offset + sn * PART, part, sn,
                                          False, lun))
+        for itt in range(64, 72 if unsolicited else 64):
+            mux.submit(command(itt, cdb, SIZE, WRITE, part, lun, final=False))
+            mux.submit_data(data_out(itt, NONE, PART, part, 0, False, lun))
         mux.ping()
         report("in flight")
         while True:

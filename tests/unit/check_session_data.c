@@ -226,22 +226,76 @@ START_TEST(unsolicited_follows_its_command)
 }
 END_TEST
 
-/* The burst comes later than its command: some of it already went. */
-START_TEST(unsolicited_after_its_command)
+/*
+ * A command goes when all of its burst is there, and what its client
+ * submitted after it goes behind it; other clients do not wait.
+ */
+START_TEST(command_waits_for_its_burst)
+{
+	struct sclient *other;
+
+	fx_up();
+	c = fx_attach();
+	other = fx_attach();
+	accepted(c, command(ISCSI_CMD_WRITE, 1, 4096), 0, 1);
+	accepted(c, command(READ_F, 2, 512), 0, 2);
+	accepted(c, data_out(0, 1, RSV, 0, 0), 96, 1);
+	/* More than is left of it, though not more than it was. */
+	bad_data(data_out(0, 1, RSV, 1, 96), 4001, MSG_R_BAD_FIELD);
+	wire_quiet();
+	accepted(other, command(READ_F, 3, 1024), 0, 3);
+	ck_assert_uint_eq(get_be32(wire(ISCSI_OP_SCSI_CMD)->bhs +
+	    ISCSI_OFF_EDTL), 1024);
+	wire_quiet();
+	accepted(c, data_out(F, 1, RSV, 1, 96), 4000, 1);
+	itt = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
+	expect_data(0, RSV, 0, 0, 96);
+	expect_data(F, RSV, 1, 96, 4000);
+	ck_assert_uint_eq(get_be32(wire(ISCSI_OP_SCSI_CMD)->bhs +
+	    ISCSI_OFF_EDTL), 512);
+	say_good(itt);
+	news(c, NEWS_PDU, 1);
+}
+END_TEST
+
+/* Two bursts, the later command's submitted first: the wire has them apart. */
+START_TEST(bursts_in_the_order_of_their_commands)
+{
+	struct sclient *other;
+	uint32_t theirs;
+
+	fx_up();
+	c = fx_attach();
+	other = fx_attach();
+	accepted(c, command(ISCSI_CMD_WRITE, 1, 2048), 0, 1);
+	accepted(other, command(ISCSI_CMD_WRITE, 1, 1024), 0, 1);
+	accepted(other, data_out(0, 1, RSV, 0, 0), 512, 1);
+	accepted(c, data_out(0, 1, RSV, 0, 0), 1024, 1);
+	accepted(other, data_out(F, 1, RSV, 1, 512), 512, 1);
+	theirs = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
+	ck_assert_uint_eq(iscsi_itt(wire(ISCSI_OP_DATA_OUT)->bhs), theirs);
+	ck_assert_uint_eq(iscsi_itt(wire(ISCSI_OP_DATA_OUT)->bhs), theirs);
+	wire_quiet();
+	accepted(c, data_out(F, 1, RSV, 1, 1024), 1024, 1);
+	itt = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
+	expect_data(0, RSV, 0, 0, 1024);
+	expect_data(F, RSV, 1, 1024, 1024);
+}
+END_TEST
+
+/* The first of a client's commands is cancelled for want of its burst. */
+START_TEST(cancelled_burst_lets_others_go)
 {
 	fx_up();
 	c = fx_attach();
 	accepted(c, command(ISCSI_CMD_WRITE, 1, 4096), 0, 1);
-	itt = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
-	wire_quiet();
+	accepted(c, command(READ_F, 2, 512), 0, 2);
 	accepted(c, data_out(0, 1, RSV, 0, 0), 96, 1);
-	expect_data(0, RSV, 0, 0, 96);
-	/* More than is left of it, though not more than it was. */
-	bad_data(data_out(0, 1, RSV, 1, 96), 4001, MSG_R_BAD_FIELD);
-	accepted(c, data_out(F, 1, RSV, 1, 96), 4000, 1);
-	expect_data(F, RSV, 1, 96, 4000);
-	say_good(itt);
-	news(c, NEWS_PDU, 1);
+	wire_quiet();
+	ck_assert(session_cancel(c->a, MSG_CANCEL_ITT, 1));
+	ck_assert_uint_eq(get_be32(wire(ISCSI_OP_SCSI_CMD)->bhs +
+	    ISCSI_OFF_EDTL), 512);
+	wire_quiet();
 }
 END_TEST
 
@@ -290,10 +344,10 @@ START_TEST(immediate_and_unsolicited_as_negotiated)
 	    bursts[_i].dsl, 1);
 	ck_assert_str_eq(msg_reason_name(fx.why.reason),
 	    msg_reason_name(bursts[_i].reason));
-	if (bursts[_i].reason == 0)
-		wire(ISCSI_OP_SCSI_CMD);
-	else
+	if (bursts[_i].reason != 0)
 		ck_assert_int_eq(verdict, SUBMIT_REFUSED);
+	else if (bursts[_i].flags == WRITE_F)
+		wire(ISCSI_OP_SCSI_CMD);
 	wire_quiet();
 }
 END_TEST
@@ -311,13 +365,14 @@ START_TEST(charges_of_a_write)
 	ck_assert_uint_eq(used->tasks, 1);
 	ck_assert_uint_eq(used->in, TASK_CHARGE_BASE);
 	ck_assert_uint_eq(used->out, TXPDU_CHARGE_BASE + 4096);
-	itt = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
-	/* The command has left; its burst is still to come. */
-	ck_assert_uint_eq(used->out, 4000);
 	accepted(c, data_out(0, 1, RSV, 0, 96), 1000, 1);
-	ck_assert_uint_eq(used->out, 4000);
+	accepted(c, data_out(F, 1, RSV, 1, 1096), 3000, 1);
+	/* The burst was charged with its command. */
+	ck_assert_uint_eq(used->out, TXPDU_CHARGE_BASE + 4096);
+	itt = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
 	wire(ISCSI_OP_DATA_OUT);
-	ck_assert_uint_eq(used->out, 3000);
+	wire(ISCSI_OP_DATA_OUT);
+	ck_assert_uint_eq(used->out, 0);
 	say_good(itt);
 	news(c, NEWS_PDU, 1);
 	ck_assert_uint_eq(used->tasks, 0);
@@ -462,7 +517,9 @@ add_tests(TCase *tc)
 	tcase_add_test(tc, too_many_r2ts_drop_the_connection);
 	tcase_add_test(tc, r2t_of_a_read_drops_the_connection);
 	tcase_add_test(tc, unsolicited_follows_its_command);
-	tcase_add_test(tc, unsolicited_after_its_command);
+	tcase_add_test(tc, command_waits_for_its_burst);
+	tcase_add_test(tc, bursts_in_the_order_of_their_commands);
+	tcase_add_test(tc, cancelled_burst_lets_others_go);
 	tcase_add_loop_test(tc, immediate_and_unsolicited_as_negotiated, 0,
 	    sizeof(bursts) / sizeof(bursts[0]));
 	tcase_add_test(tc, charges_of_a_write);
