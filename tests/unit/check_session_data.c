@@ -171,7 +171,7 @@ START_TEST(bad_r2t_drops_the_connection)
 	put_be32(bhs + ISCSI_OFF_BUFFER_OFFSET, bad_r2ts[_i].offset);
 	put_be32(bhs + ISCSI_OFF_DESIRED_LEN, bad_r2ts[_i].len);
 	say(bhs, NULL, 0);
-	lost("R2T");
+	LOST("R2T");
 	news(c, NEWS_EVENT, 0);
 	outcome(c, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 }
@@ -182,7 +182,7 @@ START_TEST(too_many_r2ts_drop_the_connection)
 	open_write();
 	for (uint32_t i = 0; i < 6 && fx.s->phase == SESSION_UP; i++)
 		say_r2t(itt, i, i * 512, 512);
-	lost("R2T");
+	LOST("R2T");
 }
 END_TEST
 
@@ -194,7 +194,7 @@ START_TEST(r2t_of_a_read_drops_the_connection)
 	accepted(c, command(READ_F, 1, 512), 0, 1);
 	itt = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
 	say_r2t(itt, 5, 0, 512);
-	lost("R2T");
+	LOST("R2T");
 }
 END_TEST
 

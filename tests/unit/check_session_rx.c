@@ -119,7 +119,7 @@ START_TEST(tag_never_used_drops_the_connection)
 	up_with_clients();
 	itt = open_read(a, 5, 0);
 	say_good(_i == 0 ? itt ^ 0x00100000 : itt ^ 1);
-	lost("never used");
+	LOST("never used");
 	news(a, NEWS_EVENT, 0);
 	outcome(a, 5, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 }
@@ -135,7 +135,7 @@ START_TEST(answer_to_unsent_request_drops_the_connection)
 	open_read(a, 5, 0);
 	accepted(a, command(READ_F, 6, 0), 0, 6);
 	say_good(TAILQ_LAST(&a->a->tasks, task_queue)->slot.itt);
-	lost("answered a");
+	LOST("answered a");
 	news(a, NEWS_EVENT, 0);
 	outcome(a, 5, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	outcome(a, 6, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
@@ -178,7 +178,7 @@ START_TEST(response_that_does_not_fit)
 	wire(mismatches[_i].request);
 	say(from_target(mismatches[_i].response, F, iscsi_itt(fx.got.bhs)),
 	    NULL, 0);
-	lost("answered a");
+	LOST("answered a");
 	news(a, NEWS_EVENT, 0);
 	outcome(a, 5, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	no_news(a);
@@ -189,7 +189,7 @@ START_TEST(reserved_tag_does_not_fit)
 {
 	up_with_clients();
 	say_status(from_target(ISCSI_OP_SCSI_RSP, F, RSV), NULL, 0);
-	lost("reserved tag");
+	LOST("reserved tag");
 }
 END_TEST
 
@@ -203,7 +203,7 @@ START_TEST(more_data_than_asked_for)
 	itt = open_read(a, 5, 1000);
 	say_data(itt, 0, 1, 600);
 	say_data(itt, F, 2, 401);
-	lost("bytes for a task");
+	LOST("bytes for a task");
 	news(a, NEWS_PDU, 5);
 	news(a, NEWS_EVENT, 0);
 	outcome(a, 5, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
@@ -219,7 +219,7 @@ START_TEST(more_pdus_than_can_be)
 	itt = open_read(a, 5, 1024);
 	for (unsigned i = 0; i < 30 && fx.s->phase == SESSION_UP; i++)
 		say_data(itt, 0, 0, 1);
-	lost("PDUs for a task");
+	LOST("PDUs for a task");
 	ck_assert_uint_eq(a->nnews, 18 + 2);
 }
 END_TEST
@@ -230,7 +230,7 @@ START_TEST(data_for_a_write)
 	accepted(a, command(WRITE_F, 5, 4096), 0, 5);
 	wire(ISCSI_OP_SCSI_CMD);
 	say_data(iscsi_itt(fx.got.bhs), F, 0, 1);
-	lost("bytes for a task");
+	LOST("bytes for a task");
 }
 END_TEST
 
@@ -247,7 +247,7 @@ START_TEST(too_much_sense)
 	itt = open_read(a, 5, 0);
 	say_status(from_target(ISCSI_OP_SCSI_RSP, F, itt), sense,
 	    TASK_SENSE_MAX + 1);
-	lost("bytes for a task");
+	LOST("bytes for a task");
 }
 END_TEST
 
@@ -270,7 +270,7 @@ START_TEST(more_text_than_asked_for)
 		put_be32(bhs + ISCSI_OFF_TTT, 7);
 		say_status(bhs, text, 1);
 	}
-	lost("Text Response");
+	LOST("Text Response");
 }
 END_TEST
 
@@ -354,7 +354,7 @@ START_TEST(async_message_is_told)
 	if (_i == 0)
 		ck_assert_int_eq(fx.s->phase, SESSION_UP);
 	else
-		lost("async message 2");
+		LOST("async message 2");
 }
 END_TEST
 

@@ -318,7 +318,7 @@ START_TEST(rejected_data_ends_nothing)
 	    iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs));
 	for (unsigned i = 0; i < 20 && fx.s->phase == SESSION_UP; i++)
 		say_reject(2, sent);
-	lost("PDUs for a task");
+	LOST("PDUs for a task");
 }
 END_TEST
 

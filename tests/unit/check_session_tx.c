@@ -138,7 +138,7 @@ START_TEST(statsn_gap_drops_the_connection)
 	wire(ISCSI_OP_SCSI_CMD);
 	fx.statsn += _i == 0 ? 1u : UINT32_MAX;
 	say_good(iscsi_itt(fx.got.bhs));
-	lost("a PDU was lost");
+	LOST("a PDU was lost");
 	news(c, NEWS_EVENT, 0);
 	outcome(c, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 }

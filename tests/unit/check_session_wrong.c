@@ -73,7 +73,7 @@ START_TEST(text_is_asked_for_twice)
 	accepted(a, text_request(1, 7), 0, 1);
 	wire_quiet();
 	say_more_text(itt, 8);
-	lost("Text Response");
+	LOST("Text Response");
 	news(a, NEWS_EVENT, 0);
 	outcome(a, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	no_news(a);
@@ -169,7 +169,7 @@ START_TEST(endless_r2ts)
 	turn();
 	for (i = 0; i < 1000 && fx.s->phase == SESSION_UP; i++)
 		say_r2t(itt, i, i * 512, 512);
-	lost("R2Ts faster");
+	LOST("R2Ts faster");
 	ck_assert_uint_lt(i, 200);
 }
 END_TEST

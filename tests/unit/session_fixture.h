@@ -184,6 +184,11 @@ void say_reject(uint8_t reason, const uint8_t *rejected);
 
 /* Wait until the session is lost for a reason that contains `words`. */
 void lost(const char *words);
+/* What was just said must have been the end of it. */
+#define LOST(words) do {						\
+	ck_assert_int_ne(fx.s->phase, SESSION_UP);			\
+	lost(words);							\
+} while (0)
 
 /*
  * Fill the way to the target: a write of client `c` with this ITT, of which
