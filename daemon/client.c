@@ -234,15 +234,22 @@ must_pause(const struct client *c)
 	    (c->attachment != NULL && session_paused(c->attachment));
 }
 
-/* Parse what is in the slab, until it is used up or the client must wait. */
+/*
+ * Parse what is in the slab, until it is used up, the client must wait, or it
+ * had its share of this turn.  Only between frames: the end of one may need
+ * no further byte, and would not be seen before the next arrive.
+ */
 static void
 parse(struct client *c)
 {
-	struct frame_event ev;
+	struct frame_event ev = { .kind = FRAME_EV_END };
+	uint32_t frames = 0;
 
 	do {
-		if (must_pause(c)) {
+		if (ev.kind == FRAME_EV_END &&
+		    (must_pause(c) || frames == CLIENT_FRAMES_TURN)) {
 			c->paused = true;
+			loop_post(c->worker->loop, &c->resume_job);
 			break;
 		}
 		c->in_pos += (uint32_t)frame_parser_feed(&c->parser,
@@ -251,6 +258,7 @@ parse(struct client *c)
 		case FRAME_EV_MORE:
 			break;
 		case FRAME_EV_HEADER:
+			frames++;
 			c->frames_in++;
 			client_frame_begin(c);
 			break;

@@ -31,6 +31,8 @@
 
 /* Replies that no task's charge covers, in bytes; above, stop reading. */
 #define CLIENT_REPLY_MAX	(64 * 1024)
+/* Frames of one client in one turn: the other clients have theirs, too. */
+#define CLIENT_FRAMES_TURN 256
 /* PDUs of which some fragments are still to come. */
 #define CLIENT_PARTIAL_MAX	64
 #define CLIENT_PING_MAX		64

@@ -10,7 +10,7 @@ import signal
 import socket
 
 from harness import check, check_equal, main, scaled, shared, test, wait_until
-from muxclient import (F_MORE, PING, SUBMIT, WRITE, command, frame,
+from muxclient import (F_MORE, PING, PONG, SUBMIT, WRITE, command, frame,
                        write16)
 from muxrig import Rig
 
@@ -87,6 +87,21 @@ def slabs_held():
     for task in tasks:
         mux.finish(task).good()
     narrow.wait_idle()
+
+
+@test("many frames in one go are all answered, in turns")
+def many_frames():
+    mux = rig().mux()
+    for count in (255, 256, 257, 512, 1000):
+        cookies = [mux.cookie() for _ in range(count)]
+        mux.requests.update(cookies)
+        mux.send_raw(b"".join(frame(PING, b"", cookie)
+                              for cookie in cookies))
+        for cookie in cookies:
+            mux.expect(PONG, cookie)
+    mux.works()
+    mux.close()
+    bystander().works()
 
 
 @test("control: requests before the end of the stream are all answered")
