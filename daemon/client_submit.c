@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A PDU from its SUBMIT frames to the session.  Data stays in the slab it was
- * received into, unless it is a small part of that.  Fragments of several PDUs may be
- * interleaved, so each unfinished PDU is kept under its cookie, charged for
- * the data it holds.
+ * received into, unless it is a small part of that.  Fragments of several PDUs
+ * may be interleaved, so each unfinished PDU is kept under its cookie, charged
+ * for the data it holds.
  */
 #include "config.h"
 

@@ -120,6 +120,26 @@ daemon_start(struct daemon *d, const struct daemon_options *opt)
 	return DAEMON_EXIT_OK;
 }
 
+/*
+ * Signals that end the daemon wait until it can obey them: from the moment
+ * its sockets exist, only an orderly stop removes them.
+ */
+static enum daemon_exit
+start_undisturbed(struct daemon *d, const struct daemon_options *opt)
+{
+	enum daemon_exit rc;
+	sigset_t stop, old;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	sigaddset(&stop, SIGHUP);
+	sigprocmask(SIG_BLOCK, &stop, &old);
+	rc = daemon_start(d, opt);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return rc;
+}
+
 struct daemon *
 daemon_new(const struct daemon_options *opt, enum daemon_exit *status)
 {
@@ -138,7 +158,7 @@ daemon_new(const struct daemon_options *opt, enum daemon_exit *status)
 	log_set_prefix(d->log, stderr_is_journal());
 	/* A peer that is gone is an EPIPE, not the end of everybody. */
 	signal(SIGPIPE, SIG_IGN);
-	*status = daemon_start(d, opt);
+	*status = start_undisturbed(d, opt);
 	if (*status == DAEMON_EXIT_OK)
 		return d;
 	daemon_free(d);

@@ -16,7 +16,7 @@ import tempfile
 
 from harness import (PATIENCE, TIMEOUT, Process, Skip, check, check_equal,
                      connects, defer, free_port, installed, main, program,
-                     run, test, tmp, wait_until)
+                     run, scaled, test, tmp, wait_until)
 from iscsimuxd import Daemon, RpcError, config_text, session
 from sharing_worker import Worker
 from target_client import Target
@@ -348,6 +348,15 @@ def as_nobody():
     """A command that runs the rest of its arguments as nobody."""
     return [installed("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}",
             "--clear-groups"]
+
+
+@test("a signal as soon as the sockets are there is obeyed in order")
+def signal_at_start():
+    for _ in range(scaled(10, 3)):
+        daemon = Daemon(nowhere(), wait=False)
+        wait_until(lambda: connects(daemon.data_socket), "the data socket")
+        check_equal(daemon.stop(), 0, "exit status")
+        check(not os.path.exists(daemon.data_socket), "the socket is left")
 
 
 @test("modes of the sockets: 0660 and 0600, or as the configuration says")
