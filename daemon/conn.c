@@ -53,6 +53,7 @@ struct conn {
 	uint64_t		 bytes_out;
 	char			 local[CONN_NAME_MAX];
 	char			 peer[CONN_NAME_MAX];
+	char			 label[CONN_LABEL_MAX + 1];
 	struct loop_job		 adopted;
 	struct loop_job		 reap;
 
@@ -412,6 +413,18 @@ conn_adopt(struct worker *w, int fd, const struct conn_ops *ops, void *arg)
 	loop_job_init(&c->adopted, on_adopted, c);
 	loop_post(w->loop, &c->adopted);
 	return c;
+}
+
+void
+conn_set_label(struct conn *c, const char *label)
+{
+	strlcpy(c->label, label, sizeof(c->label));
+}
+
+const char *
+conn_label(const struct conn *c)
+{
+	return c->label;
 }
 
 /* What a system call that moves bytes returned, as a three-valued result. */

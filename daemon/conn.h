@@ -56,6 +56,14 @@ struct conn *conn_dial(struct worker *w, const char *host, uint16_t port,
 struct conn *conn_adopt(struct worker *w, int fd, const struct conn_ops *ops,
     void *arg);
 
+/*
+ * What the connection is called where it is named: "" at first, or the name
+ * of its session, or "raw-N" of a raw connection; cut at CONN_LABEL_MAX bytes.
+ */
+#define CONN_LABEL_MAX	63
+void conn_set_label(struct conn *c, const char *label);
+const char *conn_label(const struct conn *c);
+
 /* Read into the iovecs; `*n` and `*error` as enum conn_io says. */
 enum conn_io conn_recv(struct conn *c, struct iovec *iov, int iovcnt,
     size_t *n, int *error);

@@ -240,8 +240,10 @@ session_connect(struct session *s)
 	s->next_try = 0;
 	s->pump = pump_dial(s->worker, portal->host, portal->port,
 	    s->config->connect_timeout, &session_pump_ops, s);
-	if (s->pump != NULL)
+	if (s->pump != NULL) {
+		conn_set_label(pump_conn(s->pump), s->config->name);
 		return;
+	}
 	snprintf(s->last_error, sizeof(s->last_error), "cannot connect: %s",
 	    strerror(errno));
 	log_warn(s->log, "session %s: %s", s->config->name, s->last_error);
