@@ -127,7 +127,9 @@ enum iscsimux_reason {
 	ISCSIMUX_R_R2T_TIMEOUT = 29,
 	ISCSIMUX_R_NOT_SUPPORTED = 30,
 	ISCSIMUX_R_BUSY = 31,
-	ISCSIMUX_R_INTERNAL = 32
+	ISCSIMUX_R_INTERNAL = 32,
+	ISCSIMUX_R_CONNECT = 33,
+	ISCSIMUX_R_REINSTATE = 34
 };
 
 /* ------------------------------------------------------------------------
@@ -181,11 +183,13 @@ enum iscsimux_event_kind {
 	ISCSIMUX_EVENT_ASYNC = 3,	/* code = AsyncEvent, 11.9.1 */
 	ISCSIMUX_EVENT_UNIT_ATTENTION = 4, /* code = ASC << 8 | ASCQ */
 	ISCSIMUX_EVENT_RESET = 5,	/* code = TMF function, 11.5.1 */
-	ISCSIMUX_EVENT_LOST = 6		/* count = events not delivered */
+	ISCSIMUX_EVENT_LOST = 6,	/* count = events not delivered */
+	ISCSIMUX_EVENT_CLOSED = 7,	/* raw connection; code = errno, or 0 */
+	ISCSIMUX_EVENT_UNSOLICITED = 8	/* asks for on_pdu; no event itself */
 };
 
 /* Every kind of event, for iscsimux_attach.events. */
-#define ISCSIMUX_EVENTS_ALL 0x7fu
+#define ISCSIMUX_EVENTS_ALL 0x1ffu
 
 /* Something that happened to the session and not to a task of this handle. */
 struct iscsimux_event {

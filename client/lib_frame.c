@@ -132,6 +132,7 @@ make_pdu(struct iscsimux *h, struct lib_slot *slot, struct lib_part *part)
 {
 	uint32_t n = part->end - part->next;
 	uint16_t flags = 0;
+	struct msg_submit_options options = { .deadline = part->deadline };
 	size_t tlv = 0;
 
 	if (n > h->data_max) {
@@ -147,7 +148,7 @@ make_pdu(struct iscsimux *h, struct lib_slot *slot, struct lib_part *part)
 	if (!lib_out_gather(h, slot, part->data, part->next, n))
 		h->out.error = -ENOMEM;
 	part->next += n;
-	if (tlv > 0 && msg_submit_tlv_encode(part->deadline,
+	if (tlv > 0 && msg_submit_tlv_encode(&options, true,
 	    lib_out_stage(h, tlv), tlv) != (int)tlv)
 		h->out.error = -EMSGSIZE;
 	return (flags & FRAME_F_MORE) == 0;

@@ -56,7 +56,7 @@ struct incoming {
 	struct txpdu		*pdu;
 	uint64_t		 cookie;
 	uint64_t		 charged;	/* outbound bytes, of fragments */
-	uint32_t		 deadline;
+	struct msg_submit_options options;
 	uint8_t			 tlv[FRAME_TLV_MAX];
 	uint32_t		 tlv_len;
 	bool			 discard;	/* refused: swallow the rest */

@@ -72,7 +72,7 @@ incoming_new(struct client *c, uint64_t cookie)
 		return NULL;
 	}
 	in->cookie = cookie;
-	in->deadline = c->attachment == NULL ? 0 :
+	in->options.deadline = c->attachment == NULL ? 0 :
 	    session_deadline(c->attachment);
 	frame_pdu_init(&in->frames);
 	return in;
@@ -254,7 +254,7 @@ submit(struct client *c, struct incoming *in)
 		    &(struct quota_amount){ .out = in->charged });
 	in->charged = 0;
 	switch (session_submit(c->attachment, in->pdu, in->cookie,
-	    in->deadline, &why)) {
+	    in->options.deadline, &why)) {
 	case SUBMIT_ACCEPTED:
 		in->pdu = NULL;
 		break;
@@ -321,7 +321,7 @@ client_submit_end(struct client *c)
 	forget_partial(c, in);
 	if (!in->discard && (flags & FRAME_F_VOID) == 0) {
 		if (msg_submit_tlv_decode(in->tlv, in->tlv_len,
-		    &in->deadline) != 0)
+		    &in->options) != 0)
 			refuse(c, in, MSG_R_BAD_PAYLOAD,
 			    "the TLVs can not be decoded");
 		else if (!take_header(c, in))

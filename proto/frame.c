@@ -61,6 +61,9 @@ frame_flags_allowed(uint16_t type)
 		    FRAME_F_UNMATCHED | FRAME_F_TLV;
 	case FRAME_LISTING:
 		return FRAME_F_MORE;
+	case FRAME_ADOPT:
+	case FRAME_EXPORTED:
+		return FRAME_F_MORE | FRAME_F_FD;
 	case FRAME_ERROR:
 		return FRAME_F_FATAL;
 	default:

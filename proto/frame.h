@@ -27,7 +27,7 @@
 /*
  * Frame types.  Requests of a client lie below 0x40, the daemon's frames from
  * 0x40 to 0x7f; a receiver may ignore types from 0x80 that it does not know.
- * 0x10 to 0x1f are kept for raw connections.
+ * 0x10 to 0x1f and from 0x50 on are those of raw connections.
  */
 #define FRAME_TYPES(X)							\
 	X(HELLO, 0x01)							\
@@ -36,6 +36,14 @@
 	X(CANCEL, 0x04)							\
 	X(LIST, 0x05)							\
 	X(PING, 0x06)							\
+	X(OPEN, 0x10)							\
+	X(ADOPT, 0x11)							\
+	X(SET, 0x12)							\
+	X(GET, 0x13)							\
+	X(EXPORT, 0x14)							\
+	X(SHARE, 0x15)							\
+	X(UNSHARE, 0x16)						\
+	X(CLOSE, 0x17)							\
 	X(WELCOME, 0x41)						\
 	X(ATTACHED, 0x42)						\
 	X(PDU, 0x43)							\
@@ -45,7 +53,10 @@
 	X(LISTING, 0x47)						\
 	X(PONG, 0x48)							\
 	X(EVENT, 0x49)							\
-	X(GOODBYE, 0x4a)
+	X(GOODBYE, 0x4a)						\
+	X(STATE, 0x50)							\
+	X(EXPORTED, 0x51)						\
+	X(TAG, 0x52)
 
 enum frame_type {
 #define X(name, value) FRAME_##name = value,

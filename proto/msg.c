@@ -258,7 +258,34 @@ msg_event_encode(const struct msg_event *m, uint8_t *buf, size_t size)
 	wire_put_u32(&w, m->code);
 	params_put(&w, &m->params);
 	wire_put_string(&w, m->text, MSG_TEXT_MAX);
+	if (m->kind == MSG_EVENT_CLOSED) {
+		wire_put_u16(&w, MSG_TLV_BYTES);
+		wire_put_u16(&w, 2 * sizeof(uint64_t));
+		wire_put_u64(&w, m->bytes_in);
+		wire_put_u64(&w, m->bytes_out);
+	}
 	return wire_length(&w);
+}
+
+/* Byte counts, if they are there. */
+static int
+event_tlv_decode(struct wire_reader *r, struct msg_event *m)
+{
+	struct wire_reader v;
+	const uint8_t *value;
+	uint16_t type, len;
+
+	while (wire_get_tlv(r, &type, &value, &len)) {
+		if ((type & MSG_TLV_IGNORABLE) != 0)
+			continue;
+		if (type != MSG_TLV_BYTES || m->kind != MSG_EVENT_CLOSED ||
+		    len != 2 * sizeof(uint64_t))
+			return -EBADMSG;
+		wire_reader_init(&v, value, len);
+		m->bytes_in = wire_get_u64(&v);
+		m->bytes_out = wire_get_u64(&v);
+	}
+	return r->bad ? -EBADMSG : 0;
 }
 
 int
@@ -274,7 +301,7 @@ msg_event_decode(const uint8_t *buf, size_t len, struct msg_event *m)
 	m->code = wire_get_u32(&r);
 	params_get(&r, &m->params);
 	wire_get_string(&r, m->text, MSG_TEXT_MAX);
-	return wire_finish(&r);
+	return event_tlv_decode(&r, m);
 }
 
 int
@@ -317,6 +344,7 @@ msg_listing_encode(const struct msg_listing_entry *entries, size_t n,
 	for (i = 0; i < n; i++) {
 		fits = w.len;
 		wire_put_u8(&w, entries[i].state);
+		wire_put_u8(&w, entries[i].flags);
 		wire_put_u32(&w, entries[i].access);
 		wire_put_string(&w, entries[i].session, MSG_NAME_MAX);
 		wire_put_string(&w, entries[i].target, MSG_TARGET_MAX);
@@ -348,6 +376,7 @@ msg_listing_next(const uint8_t *buf, size_t len, size_t *pos,
 		at = r.pos;
 		memset(entry, 0, sizeof(*entry));
 		entry->state = wire_get_u8(&r);
+		entry->flags = wire_get_u8(&r);
 		entry->access = wire_get_u32(&r);
 		wire_get_string(&r, entry->session, MSG_NAME_MAX);
 		wire_get_string(&r, entry->target, MSG_TARGET_MAX);
@@ -358,53 +387,6 @@ msg_listing_next(const uint8_t *buf, size_t len, size_t *pos,
 			return 1;
 		}
 	}
-	return wire_finish(&r);
-}
-
-int
-msg_submit_tlv_encode(uint32_t deadline, uint8_t *buf, size_t size)
-{
-	struct wire_writer w;
-
-	wire_writer_init(&w, buf, size);
-	wire_put_u16(&w, MSG_TLV_DEADLINE);
-	wire_put_u16(&w, sizeof(deadline));
-	wire_put_u32(&w, deadline);
-	return wire_length(&w);
-}
-
-int
-msg_submit_tlv_decode(const uint8_t *buf, size_t len, uint32_t *deadline)
-{
-	struct wire_reader r, v;
-	const uint8_t *value;
-	uint16_t type, vlen;
-	bool seen = false;
-	uint32_t ms = 0;
-
-	wire_reader_init(&r, buf, len);
-	while (wire_get_tlv(&r, &type, &value, &vlen)) {
-		if ((type & MSG_TLV_IGNORABLE) != 0)
-			continue;
-		if (type != MSG_TLV_DEADLINE || seen || vlen != sizeof(ms))
-			return -EBADMSG;
-		wire_reader_init(&v, value, vlen);
-		ms = wire_get_u32(&v);
-		seen = true;
-	}
-	if (r.bad)
-		return -EBADMSG;
-	if (seen)
-		*deadline = ms;
-	return 0;
-}
-
-int
-msg_tlv_check(const uint8_t *buf, size_t len)
-{
-	struct wire_reader r;
-
-	wire_reader_init(&r, buf, len);
 	return wire_finish(&r);
 }
 
@@ -447,6 +429,8 @@ msg_event_name(unsigned kind)
 		[MSG_EVENT_UNIT_ATTENTION] = "unit-attention",
 		[MSG_EVENT_RESET] = "reset",
 		[MSG_EVENT_LOST] = "events-lost",
+		[MSG_EVENT_CLOSED] = "closed",
+		[MSG_EVENT_UNSOLICITED] = "unsolicited",
 	};
 
 	return kind < MSG_EVENT_KINDS ? names[kind] : "unknown";

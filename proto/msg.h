@@ -30,6 +30,13 @@
  */
 #define MSG_TLV_IGNORABLE	0x8000u
 #define MSG_TLV_DEADLINE	0x0001u	/* SUBMIT: u32, ms; 0 = none */
+#define MSG_TLV_EXPECT		0x0002u	/* SUBMIT: u8, enum msg_expect */
+#define MSG_TLV_FREE_ITT	0x0003u	/* SUBMIT: empty */
+#define MSG_TLV_DIGESTS		0x0004u	/* SUBMIT, PDU: struct msg_digests */
+#define MSG_TLV_BYTES		0x0005u	/* EVENT closed: u64 in, u64 out */
+
+/* Optional features of HELLO and WELCOME. */
+#define MSG_FEATURE_RAW		UINT64_C(0x1)	/* raw connections */
 
 /* HELLO.  Never changes, whatever the version. */
 struct msg_hello {
@@ -164,7 +171,9 @@ enum msg_outcome_code {
 	X(R2T_TIMEOUT, 29, "no-data-for-r2t")				\
 	X(NOT_SUPPORTED, 30, "not-supported")				\
 	X(BUSY, 31, "busy")						\
-	X(INTERNAL, 32, "internal-error")
+	X(INTERNAL, 32, "internal-error")				\
+	X(CONNECT, 33, "connect-failed")				\
+	X(REINSTATE, 34, "would-reinstate")
 
 enum msg_reason {
 #define X(name, value, text) MSG_R_##name = value,
@@ -203,7 +212,13 @@ enum msg_event_kind {
 	MSG_EVENT_UNIT_ATTENTION = 4,	/* code = ASC << 8 | ASCQ */
 	MSG_EVENT_RESET = 5,		/* code = TMF function */
 	MSG_EVENT_LOST = 6,		/* count = events not delivered */
-	MSG_EVENT_KINDS = 7
+	MSG_EVENT_CLOSED = 7,		/* raw: code = errno, or 0 */
+	/*
+	 * Never an EVENT frame: this bit of the mask asks for the PDUs with the
+	 * reserved Initiator Task Tag, which come as PDU frames.
+	 */
+	MSG_EVENT_UNSOLICITED = 8,
+	MSG_EVENT_KINDS = 9
 };
 
 struct msg_event {
@@ -213,11 +228,19 @@ struct msg_event {
 	uint32_t		code;
 	struct msg_params	params;		/* kinds 0 and 2, else zero */
 	char			text[MSG_TEXT_MAX + 1];
+	uint64_t		bytes_in;	/* kind 7, else zero */
+	uint64_t		bytes_out;
+};
+
+enum msg_listing_flag {
+	MSG_LISTING_SHARED = 0x01,	/* made by SHARE */
+	MSG_LISTING_ADOPTED = 0x02	/* and its socket was adopted */
 };
 
 /* One entry of a LISTING. */
 struct msg_listing_entry {
 	uint8_t		state;		/* enum msg_session_state */
+	uint8_t		flags;		/* enum msg_listing_flag */
 	uint32_t	access;		/* what the client would be granted */
 	char		session[MSG_NAME_MAX + 1];
 	char		target[MSG_TARGET_MAX + 1];
@@ -270,15 +293,49 @@ int msg_listing_encode(const struct msg_listing_entry *entries, size_t n,
 int msg_listing_next(const uint8_t *buf, size_t len, size_t *pos,
     struct msg_listing_entry *entry);
 
-/*
- * TLVs of a SUBMIT: currently only the deadline.  `*deadline` stays as it is
- * when none is given.  Encode returns the length (8) or -ENOBUFS.
- */
-int msg_submit_tlv_encode(uint32_t deadline, uint8_t *buf, size_t size);
-int msg_submit_tlv_decode(const uint8_t *buf, size_t len, uint32_t *deadline);
+/* Which responses a SUBMIT on a raw connection waits for. */
+enum msg_expect {
+	MSG_EXPECT_AUTO = 0,	/* not in the TLV: many if it opens a task */
+	MSG_EXPECT_NONE = 1,
+	MSG_EXPECT_ONE = 2,	/* the first PDU with its tag, whatever it is */
+	MSG_EXPECT_MANY = 3	/* all up to the last of the task */
+};
+
+/* Digest words in the order of their bytes on the wire. */
+struct msg_digests {
+	bool		header;		/* header_word is given */
+	bool		data;
+	uint8_t		header_word[4];
+	uint8_t		data_word[4];
+};
+
+/* The TLVs of a SUBMIT; all but the deadline are for raw connections. */
+struct msg_submit_options {
+	uint32_t		deadline;	/* ms; 0 = none */
+	uint8_t			expect;		/* enum msg_expect */
+	bool			free_itt;	/* the daemon chooses the tag */
+	struct msg_digests	digests;
+};
+
+/* Longest encoding of all of them. */
+#define MSG_SUBMIT_TLV_MAX	64
 
 /*
- * The payload of OK and LIST, and any other that has no fields: nothing but
+ * Encode writes the deadline if `with_deadline`, the others if they are not
+ * zero; returns the length or -ENOBUFS.  Decode leaves in `*o` what is not
+ * given; 0 or -EBADMSG.
+ */
+int msg_submit_tlv_encode(const struct msg_submit_options *o,
+    bool with_deadline, uint8_t *buf, size_t size);
+int msg_submit_tlv_decode(const uint8_t *buf, size_t len,
+    struct msg_submit_options *o);
+
+/* The TLVs of a PDU: the digests as received.  As above. */
+int msg_pdu_tlv_encode(const struct msg_digests *d, uint8_t *buf, size_t size);
+int msg_pdu_tlv_decode(const uint8_t *buf, size_t len, struct msg_digests *d);
+
+/*
+ * The payload of OK, LIST, GET and the like, and any other that has no fields: nothing but
  * TLVs that may be ignored.  Returns 0 or -EBADMSG.
  */
 int msg_tlv_check(const uint8_t *buf, size_t len);

@@ -62,7 +62,7 @@ walk_listing(const uint8_t *buf, size_t len)
 static void
 decode(uint16_t type, const uint8_t *buf, size_t len)
 {
-	uint32_t deadline = 0;
+	struct msg_submit_options options = { 0 };
 
 	switch (type) {
 	case FRAME_HELLO:
@@ -97,7 +97,7 @@ decode(uint16_t type, const uint8_t *buf, size_t len)
 		break;
 	default:
 		(void)msg_tlv_check(buf, len);
-		(void)msg_submit_tlv_decode(buf, len, &deadline);
+		(void)msg_submit_tlv_decode(buf, len, &options);
 		break;
 	}
 }

@@ -248,8 +248,9 @@ class Msg:
         self.entries = []
         at = 2
         for _ in range(count):
-            state, access = struct.unpack_from(">BI", self.payload, at)
-            at += 5
+            state, _flags, access = struct.unpack_from(
+                ">BBI", self.payload, at)
+            at += 6
             texts = []
             for _ in range(2):
                 texts.append(self._string(at, end=False))

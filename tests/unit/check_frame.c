@@ -42,10 +42,14 @@ static const struct {
 } types[] = {
 	{ 0x01, "HELLO", 0 }, { 0x02, "ATTACH", 0 },
 	{ 0x03, "SUBMIT", 0x43 }, { 0x04, "CANCEL", 0 }, { 0x05, "LIST", 0 },
-	{ 0x06, "PING", 0 }, { 0x41, "WELCOME", 0 }, { 0x42, "ATTACHED", 0 },
+	{ 0x06, "PING", 0 }, { 0x10, "OPEN", 0 }, { 0x11, "ADOPT", 0x05 },
+	{ 0x12, "SET", 0 }, { 0x13, "GET", 0 }, { 0x14, "EXPORT", 0 },
+	{ 0x15, "SHARE", 0 }, { 0x16, "UNSHARE", 0 }, { 0x17, "CLOSE", 0 },
+	{ 0x41, "WELCOME", 0 }, { 0x42, "ATTACHED", 0 },
 	{ 0x43, "PDU", 0x73 }, { 0x44, "OUTCOME", 0 }, { 0x45, "OK", 0 },
 	{ 0x46, "ERROR", 0x08 }, { 0x47, "LISTING", 0x01 },
 	{ 0x48, "PONG", 0 }, { 0x49, "EVENT", 0 }, { 0x4a, "GOODBYE", 0 },
+	{ 0x50, "STATE", 0 }, { 0x51, "EXPORTED", 0x05 }, { 0x52, "TAG", 0 },
 };
 #define TYPES (sizeof(types) / sizeof(types[0]))
 

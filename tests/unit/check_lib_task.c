@@ -217,7 +217,7 @@ START_TEST(test_deadlines)
 	};
 	struct msg_params p = fake_params();
 	struct fake_end e = { 0 };
-	uint32_t deadline = 77;
+	struct msg_submit_options o = { .deadline = 77 };
 
 	fake_attach(&f, &p);
 	ck_assert_int_eq(iscsimux_execute(f.h, &s, fake_done, &e, NULL), 0);
@@ -227,13 +227,13 @@ START_TEST(test_deadlines)
 	ck_assert_int_eq(iscsimux_execute(f.h, &s, fake_done, &e, NULL), 0);
 	fake_want(&f, FRAME_SUBMIT);
 	ck_assert_uint_eq(f.frame.h.flags, FRAME_F_TLV);
-	ck_assert_int_eq(msg_submit_tlv_decode(f.frame.data, 8, &deadline), 0);
-	ck_assert_uint_eq(deadline, 2500);
+	ck_assert_int_eq(msg_submit_tlv_decode(f.frame.data, 8, &o), 0);
+	ck_assert_uint_eq(o.deadline, 2500);
 	s.deadline_ms = ISCSIMUX_NO_DEADLINE;
 	ck_assert_int_eq(iscsimux_execute(f.h, &s, fake_done, &e, NULL), 0);
 	fake_want(&f, FRAME_SUBMIT);
-	ck_assert_int_eq(msg_submit_tlv_decode(f.frame.data, 8, &deadline), 0);
-	ck_assert_uint_eq(deadline, 0);
+	ck_assert_int_eq(msg_submit_tlv_decode(f.frame.data, 8, &o), 0);
+	ck_assert_uint_eq(o.deadline, 0);
 	fake_close(&f);
 }
 END_TEST

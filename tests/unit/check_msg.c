@@ -30,11 +30,12 @@ static const struct msg_outcome outcome = { MSG_OUTCOME_ABORTED,
 static const struct msg_error error = { MSG_R_NO_SUCH_TASK, FRAME_CANCEL,
     "no" };
 static const struct msg_event event = { MSG_EVENT_UNIT_ATTENTION, 2,
-    UINT64_C(0x0001000000000000), 0x2900, { 3, 4, 5, 6, 7, 8, 9 }, "UA" };
+    UINT64_C(0x0001000000000000), 0x2900, { 3, 4, 5, 6, 7, 8, 9 }, "UA", 0, 0 };
 static const struct msg_goodbye goodbye = { MSG_R_SHUTDOWN, "bye" };
 static const struct msg_listing_entry listing[] = {
-	{ MSG_SESSION_UP, MSG_ACCESS_ALL, "disk", "iqn.x" },
-	{ MSG_SESSION_DOWN, 0, "b", "" },
+	{ MSG_SESSION_UP, MSG_LISTING_SHARED, MSG_ACCESS_ALL, "disk",
+	    "iqn.x" },
+	{ MSG_SESSION_DOWN, 0, 0, "b", "" },
 };
 
 static const uint8_t hello_bytes[] = {
@@ -69,8 +70,8 @@ static const uint8_t event_bytes[] = {
 };
 static const uint8_t goodbye_bytes[] = { 0, 25, 3, 'b', 'y', 'e' };
 static const uint8_t listing_bytes[] = {
-	0, 2, 3, 0, 0, 0, 0x1f, 4, 'd', 'i', 's', 'k',
-	5, 'i', 'q', 'n', '.', 'x', 0, 0, 0, 0, 0, 1, 'b', 0,
+	0, 2, 3, 1, 0, 0, 0, 0x1f, 4, 'd', 'i', 's', 'k',
+	5, 'i', 'q', 'n', '.', 'x', 0, 0, 0, 0, 0, 0, 1, 'b', 0,
 };
 
 /*
@@ -430,23 +431,27 @@ START_TEST(submit_tlvs)
 		{ { 0, 1, 0, 3, 0, 0, 0 }, 7, -EBADMSG, 77 },
 		{ { 0, 1, 0, 5, 0, 0, 0, 0, 0 }, 9, -EBADMSG, 77 },
 		{ { 0, 2, 0, 0 }, 4, -EBADMSG, 77 },
+		{ { 0, 2, 0, 1, 4 }, 5, -EBADMSG, 77 },
+		{ { 0, 3, 0, 1, 0 }, 5, -EBADMSG, 77 },
+		{ { 0, 5, 0, 0 }, 4, -EBADMSG, 77 },
 		{ { 0, 1, 0, 4, 0, 0, 0, 1, 0, 1, 0, 4, 0, 0, 0, 2 }, 16,
 		    -EBADMSG, 77 },
 		{ { 0, 1, 0, 4, 0, 0, 0, 1, 0 }, 9, -EBADMSG, 77 },
 	};
-	uint32_t deadline;
+	struct msg_submit_options o = { .deadline = 10000 };
 	uint8_t buf[8];
 	size_t i;
 
-	for (i = 0; i < COUNT(cases); i++) {
-		deadline = 77;
-		ck_assert_int_eq(msg_submit_tlv_decode(cases[i].bytes,
-		    cases[i].len, &deadline), cases[i].rc);
-		ck_assert_uint_eq(deadline, cases[i].deadline);
-	}
-	ck_assert_int_eq(msg_submit_tlv_encode(10000, buf, 8), 8);
+	ck_assert_int_eq(msg_submit_tlv_encode(&o, true, buf, 8), 8);
 	ck_assert_mem_eq(buf, cases[1].bytes, 8);
-	ck_assert_int_eq(msg_submit_tlv_encode(10000, buf, 7), -ENOBUFS);
+	ck_assert_int_eq(msg_submit_tlv_encode(&o, true, buf, 7), -ENOBUFS);
+	ck_assert_int_eq(msg_submit_tlv_encode(&o, false, buf, 0), 0);
+	for (i = 0; i < COUNT(cases); i++) {
+		o.deadline = 77;
+		ck_assert_int_eq(msg_submit_tlv_decode(cases[i].bytes,
+		    cases[i].len, &o), cases[i].rc);
+		ck_assert_uint_eq(o.deadline, cases[i].deadline);
+	}
 }
 END_TEST
 
@@ -466,7 +471,7 @@ START_TEST(names)
 
 	for (i = 0; i <= 33; i++)
 		ck_assert_int_eq(strcmp(msg_reason_name(i), "unknown") == 0,
-		    i > 32);
+		    i > 34);
 	for (i = 0; i <= 6; i++)
 		ck_assert_int_eq(strcmp(msg_outcome_name(i), "unknown") == 0,
 		    i == 0 || i == 6 || i == MSG_OUTCOME_UNKNOWN);
