@@ -33,6 +33,7 @@ struct txpdu {
 	uint8_t			 bhs[ISCSI_BHS_LEN];
 	struct slice		 ahs;		/* ahs.len 0: none */
 	struct slices		 data;
+	struct pdu_own_digests	 own;		/* in place of the right ones */
 	struct pdu_trailer	 trailer;
 	uint32_t		 wire_len;	/* set by the pump */
 	uint32_t		 sent;		/* bytes the kernel took */
@@ -50,6 +51,9 @@ struct rxpdu {
 	uint8_t		*bhs;	/* may be rewritten in place */
 	const uint8_t	*ahs;
 	uint32_t	 ahs_len;
+	/* As received, of CRC32C_SIZE bytes; NULL: there was none. */
+	const uint8_t	*header_digest;
+	const uint8_t	*data_digest;
 	struct slices	*data;	/* take with slices_move() to keep it */
 };
 

@@ -227,7 +227,9 @@ deliver(struct pump *p)
 	struct rxpdu pdu = {
 		.bhs = p->parser.bhs,
 		.ahs = p->parser.ahs,
-		.ahs_len = iscsi_ahs_len(p->parser.bhs)
+		.ahs_len = iscsi_ahs_len(p->parser.bhs),
+		.header_digest = pdu_parser_header_digest(&p->parser),
+		.data_digest = pdu_parser_data_digest(&p->parser)
 	};
 	struct slices data;
 

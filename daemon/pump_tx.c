@@ -174,6 +174,8 @@ lay_out_one(struct pump *p, struct txpdu *pdu)
 	    &total);
 	if (n < 0)
 		return n;
+	if (pdu->own.header || pdu->own.data)
+		pdu_put_own_digests(&pdu->own, pdu->bhs, &pdu->trailer);
 	tx->niov += (size_t)n;
 	measure(p, pdu);
 	return total == pdu->wire_len ? 0 : -EINVAL;

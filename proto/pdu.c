@@ -201,7 +201,8 @@ header_digest_complete(struct pdu_parser *p)
 
 	crc = crc32c_update(CRC32C_INIT, p->bhs, ISCSI_BHS_LEN);
 	crc = crc32c_update(crc, p->ahs, iscsi_ahs_len(p->bhs));
-	if (crc32c_get(p->digest, p->framing.order) != crc32c_final(crc))
+	if (crc32c_get(p->header_digest, p->framing.order) !=
+	    crc32c_final(crc))
 		fail(p, PDU_E_HEADER_DIGEST);
 	else
 		header_ready(p);
@@ -219,6 +220,13 @@ enter_data(struct pdu_parser *p)
 		enter(p, S_END, 0);
 }
 
+/* Bytes of padding, which come before the data digest. */
+static uint32_t
+tail_pad(const struct pdu_parser *p)
+{
+	return iscsi_pad(iscsi_dsl(p->bhs));
+}
+
 static void
 pad_complete(struct pdu_parser *p)
 {
@@ -231,7 +239,8 @@ pad_complete(struct pdu_parser *p)
 static void
 data_digest_complete(struct pdu_parser *p)
 {
-	if (crc32c_get(p->digest, p->framing.order) != crc32c_final(p->crc))
+	if (crc32c_get(p->tail + tail_pad(p), p->framing.order) !=
+	    crc32c_final(p->crc))
 		fail(p, PDU_E_DATA_DIGEST);
 	else
 		enter(p, S_END, 0);
@@ -275,8 +284,11 @@ take_data(struct pdu_parser *p, struct cursor *in, struct pdu_event *ev)
 static bool
 take_pad(struct pdu_parser *p, struct cursor *in)
 {
+	uint8_t *to = p->tail + p->have;
+	const uint8_t *from = in->p;
+
 	if (in->len > 0)
-		(void)take_covered(p, in);
+		memcpy(to, from, take_covered(p, in));
 	if (p->have < p->need)
 		return false;
 	pad_complete(p);
@@ -315,7 +327,8 @@ pdu_parser_feed(struct pdu_parser *p, const uint8_t *buf, size_t len,
 				ahs_complete(p);
 			break;
 		case S_HEADER_DIGEST:
-			if ((progress = gather(p, &in, p->digest)))
+			if ((progress = gather(p, &in,
+			    p->header_digest)))
 				header_digest_complete(p);
 			break;
 		case S_HEADER_READY:
@@ -329,7 +342,8 @@ pdu_parser_feed(struct pdu_parser *p, const uint8_t *buf, size_t len,
 			progress = take_pad(p, &in);
 			break;
 		case S_DATA_DIGEST:
-			if ((progress = gather(p, &in, p->digest)))
+			if ((progress = gather(p, &in,
+			    p->tail + tail_pad(p))))
 				data_digest_complete(p);
 			break;
 		case S_END:
@@ -342,4 +356,78 @@ pdu_parser_feed(struct pdu_parser *p, const uint8_t *buf, size_t len,
 		}
 	}
 	return ev->kind == PDU_EV_ERROR ? 0 : len - in.len;
+}
+
+static uint32_t
+head_len(const struct pdu_parser *p)
+{
+	return ISCSI_BHS_LEN + iscsi_ahs_len(p->bhs) +
+	    (p->framing.header_digest ? CRC32C_SIZE : 0);
+}
+
+const uint8_t *
+pdu_parser_header_digest(const struct pdu_parser *p)
+{
+	return p->framing.header_digest ? p->header_digest : NULL;
+}
+
+const uint8_t *
+pdu_parser_data_digest(const struct pdu_parser *p)
+{
+	if (!p->framing.data_digest || iscsi_dsl(p->bhs) == 0)
+		return NULL;
+	return p->tail + tail_pad(p);
+}
+
+/* The header's first `len` bytes as they came. */
+static void
+pending_head(const struct pdu_parser *p, struct pdu_pending *out, size_t len)
+{
+	size_t ahs_len = len < ISCSI_BHS_LEN ? 0 : iscsi_ahs_len(p->bhs);
+	size_t bhs_ahs = ISCSI_BHS_LEN + ahs_len;
+
+	out->head_len = len;
+	memcpy(out->head, p->bhs, ISCSI_BHS_LEN);
+	memcpy(out->head + ISCSI_BHS_LEN, p->ahs, ahs_len);
+	memcpy(out->head + bhs_ahs, p->header_digest, CRC32C_SIZE);
+}
+
+void
+pdu_parser_pending(const struct pdu_parser *p, struct pdu_pending *out)
+{
+	size_t head = 0, tail = 0;
+
+	switch ((enum parser_state)p->state) {
+	case S_BHS:
+		head = p->have;
+		break;
+	case S_AHS:
+		head = ISCSI_BHS_LEN + p->have;
+		break;
+	case S_HEADER_DIGEST:
+		head = head_len(p) - CRC32C_SIZE + p->have;
+		break;
+	case S_HEADER_READY:
+	case S_DATA:
+		head = head_len(p);
+		break;
+	case S_PAD:
+		head = head_len(p);
+		tail = p->have;
+		break;
+	case S_DATA_DIGEST:
+		head = head_len(p);
+		tail = tail_pad(p) + p->have;
+		break;
+	case S_END:
+		head = head_len(p);
+		tail = tail_pad(p) +
+		    (pdu_parser_data_digest(p) != NULL ? CRC32C_SIZE : 0);
+		break;
+	case S_ERROR:
+		break;
+	}
+	pending_head(p, out, head);
+	out->tail_len = tail;
+	memcpy(out->tail, p->tail, PDU_TAIL_MAX);
 }

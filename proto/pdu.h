@@ -61,11 +61,19 @@ enum pdu_sender {
 	PDU_FROM_ANYONE		/* no check of opcode and AHS */
 };
 
+/* What may come before and after the data segment, in bytes. */
+#define PDU_HEAD_MAX	(ISCSI_BHS_LEN + ISCSI_AHS_MAX + CRC32C_SIZE)
+#define PDU_TAIL_MAX	(3 + CRC32C_SIZE)	/* padding, then data digest */
+
 /* Embedded in its owner; the members below the header are private. */
 struct pdu_parser {
 	/* Valid from PDU_EV_HEADER until the first feed after PDU_EV_END. */
 	uint8_t			bhs[ISCSI_BHS_LEN];
 	uint8_t			ahs[ISCSI_AHS_MAX];
+
+	/* As received; see pdu_parser_header_digest() and what follows it. */
+	uint8_t			header_digest[CRC32C_SIZE];
+	uint8_t			tail[PDU_TAIL_MAX];
 
 	struct pdu_framing	framing;
 	struct pdu_framing	next_framing;
@@ -75,7 +83,6 @@ struct pdu_parser {
 	uint32_t		have;		/* bytes of the current part */
 	uint32_t		need;		/* length of the current part */
 	uint32_t		crc;
-	uint8_t			digest[CRC32C_SIZE];
 };
 
 /*
@@ -110,6 +117,30 @@ enum pdu_error pdu_parser_error(const struct pdu_parser *p);
 /* True if the stream may end here: no byte of a PDU is pending. */
 bool pdu_parser_at_boundary(const struct pdu_parser *p);
 
+/*
+ * The digests of the PDU that PDU_EV_END told of, as they were received, or
+ * NULL where its framing has none or there was no data segment.  Valid until
+ * the next feed.  What bhs says of the lengths must not have been rewritten.
+ */
+const uint8_t *pdu_parser_header_digest(const struct pdu_parser *p);
+const uint8_t *pdu_parser_data_digest(const struct pdu_parser *p);
+
+/* The bytes of an incomplete PDU that a parser keeps, as received. */
+struct pdu_pending {
+	uint8_t	head[PDU_HEAD_MAX];	/* BHS, AHS, header digest */
+	size_t	head_len;
+	uint8_t	tail[PDU_TAIL_MAX];	/* padding, data digest */
+	size_t	tail_len;
+};
+
+/*
+ * What was fed since the last PDU_EV_END is head, then the pieces of all
+ * PDU_EV_DATA since, which the caller has, then tail: a new parser that is
+ * fed with these goes on where this one stands.  Both are empty at a boundary
+ * and after PDU_EV_ERROR.
+ */
+void pdu_parser_pending(const struct pdu_parser *p, struct pdu_pending *out);
+
 /* The error in words; never NULL. */
 const char *pdu_error_name(enum pdu_error error);
 
@@ -122,7 +153,14 @@ const char *pdu_error_name(enum pdu_error error);
  */
 struct pdu_trailer {
 	uint8_t	header_digest[CRC32C_SIZE];
-	uint8_t	tail[3 + CRC32C_SIZE];	/* padding, then data digest */
+	uint8_t	tail[PDU_TAIL_MAX];
+};
+
+/* Digest words to be sent whatever the right ones are. */
+struct pdu_own_digests {
+	bool	header, data;		/* which are given */
+	uint8_t	header_word[CRC32C_SIZE];	/* as on the wire */
+	uint8_t	data_word[CRC32C_SIZE];
 };
 
 /*
@@ -138,5 +176,13 @@ int pdu_serialize(const uint8_t *bhs, const uint8_t *ahs,
     const struct iovec *data, size_t ndata, const struct pdu_framing *framing,
     struct pdu_trailer *trailer, struct iovec *iov, size_t iovmax,
     size_t *total);
+
+/*
+ * Put words of the caller's own in place of the digests of a PDU that
+ * pdu_serialize() has laid out with `trailer`.  A digest that the framing
+ * does not have is not sent, given or not.
+ */
+void pdu_put_own_digests(const struct pdu_own_digests *own,
+    const uint8_t *bhs, struct pdu_trailer *trailer);
 
 #endif

@@ -108,3 +108,14 @@ pdu_serialize(const uint8_t *bhs, const uint8_t *ahs,
 	*total = l.total;
 	return (int)l.n;
 }
+
+void
+pdu_put_own_digests(const struct pdu_own_digests *own, const uint8_t *bhs,
+    struct pdu_trailer *trailer)
+{
+	if (own->header)
+		memcpy(trailer->header_digest, own->header_word, CRC32C_SIZE);
+	if (own->data)
+		memcpy(trailer->tail + iscsi_pad(iscsi_dsl(bhs)),
+		    own->data_word, CRC32C_SIZE);
+}

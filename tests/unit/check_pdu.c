@@ -389,5 +389,6 @@ main(void)
 
 	suite_add_tcase(suite, framing_tests());
 	suite_add_tcase(suite, pdu_check_tests());
+	suite_add_tcase(suite, pdu_kept_tests());
 	return unit_run(suite);
 }

@@ -62,6 +62,48 @@ START_TEST(test_digests)
 }
 END_TEST
 
+/* The words of the last PDU's digests, zero where there was none. */
+static uint8_t digest_words[2][CRC32C_SIZE];
+
+static void
+note_digests(struct rxpdu *pdu)
+{
+	memset(digest_words, 0, sizeof(digest_words));
+	if (pdu->header_digest != NULL)
+		memcpy(digest_words[0], pdu->header_digest, CRC32C_SIZE);
+	if (pdu->data_digest != NULL)
+		memcpy(digest_words[1], pdu->data_digest, CRC32C_SIZE);
+}
+
+/* The owner is shown the digests as they came. */
+START_TEST(test_digest_words)
+{
+	struct pdu_framing framing = framing_row(_i);
+	const size_t head = ISCSI_BHS_LEN +
+	    (framing.header_digest ? CRC32C_SIZE : 0);
+	uint8_t want[2][CRC32C_SIZE] = { { 0 }, { 0 } };
+	uint32_t dsl;
+	size_t len;
+
+	fx_pair();
+	set_framing(&framing);
+	fx.on_pdu = note_digests;
+	for (dsl = 0; dsl < 6; dsl++) {
+		len = put_pdu(buf, BUF_SIZE, ISCSI_OP_NOP_IN, dsl, dsl,
+		    &framing);
+		if (framing.header_digest)
+			memcpy(want[0], buf + ISCSI_BHS_LEN, CRC32C_SIZE);
+		if (framing.data_digest && dsl > 0)
+			crc32c_put(want[1], crc32c(buf + head,
+			    dsl + iscsi_pad(dsl)), framing.order);
+		peer_write(buf, len, 7);
+		UNTIL(fx.ngot == dsl + 1 || fx.ndown > 0);
+		ck_assert_str_eq(fx.reason, "");
+		ck_assert_mem_eq(digest_words, want, sizeof(want));
+	}
+}
+END_TEST
+
 /* One byte at a time, and yet one slab at most. */
 START_TEST(test_dribble)
 {
@@ -430,7 +472,8 @@ pump_rx_suite(void)
 	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_loop_test(tc, test_digests, 0, 8);
-	tcase_add_loop_test(tc, test_dribble, 0, 4);
+	tcase_add_loop_test(tc, test_digest_words, 0, 8);
+	tcase_add_loop_test(tc, test_dribble, 0, 8);
 	tcase_add_loop_test(tc, test_large_pdu, 0, 4);
 	tcase_add_test(tc, test_kept_small_pdus);
 	tcase_add_test(tc, test_half_a_large_pdu);

@@ -336,6 +336,38 @@ START_TEST(test_framing_switch)
 }
 END_TEST
 
+/* An owner's own digest words go out in place of the right ones. */
+START_TEST(test_own_digests)
+{
+	const struct pdu_framing both = {
+		.header_digest = true, .data_digest = true,
+		.order = _i == 0 ? CRC32C_LITTLE : CRC32C_BIG
+	};
+	const struct pdu_own_digests own = {
+		.header = true, .data = true,
+		.header_word = { 0xde, 0xad, 0xbe, 0xef },
+		.data_word = { 1, 2, 3, 4 },
+	};
+	const size_t len = ISCSI_BHS_LEN + CRC32C_SIZE + 8 + CRC32C_SIZE;
+	uint8_t got[256], right[256];
+
+	fx_pair();
+	set_out(&both);
+	queue_pdu(5, 2)->own = own;
+	queue_pdu(5, 2)->own.data_word[0] = 1;
+	pump_kick(fx.pump);
+	UNTIL(fx.nsent == 2);
+	ck_assert_int_eq(recv(fx.peer, got, sizeof(got), 0), 2 * len);
+	ck_assert_mem_eq(got + 48, own.header_word, CRC32C_SIZE);
+	ck_assert_mem_eq(got + len - CRC32C_SIZE, own.data_word, CRC32C_SIZE);
+	/* The second gave none. */
+	crc32c_put(right, crc32c(got + len, 48), both.order);
+	ck_assert_mem_eq(got + len + 48, right, CRC32C_SIZE);
+	crc32c_put(right, crc32c(got + len + 52, 8), both.order);
+	ck_assert_mem_eq(got + len + 60, right, CRC32C_SIZE);
+}
+END_TEST
+
 /* A PDU that is written in part goes on as it began. */
 START_TEST(test_framing_switch_in_the_middle)
 {
@@ -506,6 +538,7 @@ pump_tx_suite(void)
 	tcase_add_test(tc, test_full_from_the_start);
 	tcase_add_test(tc, test_unsent_bytes);
 	tcase_add_test(tc, test_framing_switch);
+	tcase_add_loop_test(tc, test_own_digests, 0, 2);
 	tcase_add_test(tc, test_framing_switch_in_the_middle);
 	tcase_add_test(tc, test_write_fails);
 	tcase_add_test(tc, test_write_fails_alone);

@@ -182,6 +182,15 @@ int
 serialize(const struct record *r, const struct pdu_framing *f,
     struct stream *s)
 {
+	static const struct pdu_own_digests none;
+
+	return serialize_own(r, f, &none, s);
+}
+
+int
+serialize_own(const struct record *r, const struct pdu_framing *f,
+    const struct pdu_own_digests *own, struct stream *s)
+{
 	struct pdu_trailer trailer;
 	struct iovec data[2], iov[2 + PDU_IOV_OVERHEAD];
 	uint8_t copy[sizeof(r->data)];
@@ -198,6 +207,7 @@ serialize(const struct record *r, const struct pdu_framing *f,
 	    data, 2, f, &trailer, iov, 2 + PDU_IOV_OVERHEAD, &total);
 	if (n < 0)
 		return n;
+	pdu_put_own_digests(own, r->bhs, &trailer);
 	flatten(s, iov, n);
 	ck_assert_uint_eq(s->len, total);
 	return n;

@@ -75,6 +75,13 @@ void same_records(const struct records *got, const struct record *want,
 int serialize(const struct record *r, const struct pdu_framing *f,
     struct stream *s);
 
+/* The same with digest words of the caller's own. */
+int serialize_own(const struct record *r, const struct pdu_framing *f,
+    const struct pdu_own_digests *own, struct stream *s);
+
+/* The tests of what the parser keeps. */
+TCase *pdu_kept_tests(void);
+
 /* The tests of what the parser must refuse or let pass. */
 TCase *pdu_check_tests(void);
 
