@@ -170,7 +170,7 @@ open_task(struct attachment *a, struct txpdu *pdu, uint64_t cookie,
 	t->quota = quota_ref(a->quota);
 	t->charge = (struct quota_amount){ .tasks = 1, .in = charge->in };
 	t->burst_charge = burst;
-	session_tx_charge(pdu, a->quota, charge->out - burst);
+	txpdu_charge(pdu, a->quota, charge->out - burst);
 	clear_reserved(pdu->bhs);
 	s->stats.tasks_opened++;
 	if (deadline > 0)
@@ -237,7 +237,7 @@ charge_data(struct attachment *a, struct task *t, struct txpdu *pdu,
 	} else {
 		quota_force_out(a->quota, pdu->data.len);
 	}
-	session_tx_charge(pdu, a->quota, pdu->data.len);
+	txpdu_charge(pdu, a->quota, pdu->data.len);
 	if (!a->paused && t->state == TASK_SENT &&
 	    quota_out_exceeded(a->quota)) {
 		a->paused = true;

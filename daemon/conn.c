@@ -524,6 +524,18 @@ conn_fd(const struct conn *c)
 	return c->state == CONN_ST_CONNECTED ? c->fd : -1;
 }
 
+int
+conn_release(struct conn *c)
+{
+	int fd = c->fd;
+
+	loop_unpost(c->worker->loop, &c->adopted);
+	c->fd = -1;
+	socket_drop(c);
+	c->state = CONN_ST_FAILED;
+	return fd;
+}
+
 void
 conn_close(struct conn *c)
 {

@@ -93,6 +93,12 @@ const char *conn_peer(const struct conn *c);
 int conn_fd(const struct conn *c);
 
 /*
+ * Give the socket away: no callback follows, and the descriptor is the
+ * caller's.  Only conn_close() may follow.
+ */
+int conn_release(struct conn *c);
+
+/*
  * Stop all callbacks at once, close the socket, free at the end of the turn.
  * Idempotent within the turn; NULL is allowed.
  */

@@ -118,6 +118,9 @@ int slices_add_copy(struct pool *pool, struct slices *s, const void *ptr,
 int slices_add_packed(struct pool *pool, struct slices *s, struct slab **pack,
     const void *ptr, uint32_t len);
 
+/* Drop the first piece. */
+void slices_pop(struct pool *pool, struct slices *s);
+
 /* Move all pieces of `from` to the end of `to`; `from` is empty then. */
 void slices_move(struct slices *to, struct slices *from);
 

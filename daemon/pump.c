@@ -15,6 +15,7 @@
 #include "daemon/loop.h"
 #include "daemon/pump.h"
 #include "daemon/pump_internal.h"
+#include "daemon/quota.h"
 #include "daemon/worker.h"
 
 /* Free PDUs that a worker keeps at most. */
@@ -42,13 +43,37 @@ txpdu_new(struct worker *w)
 	return pdu;
 }
 
+static void
+give_back(struct txpdu *pdu, void *arg)
+{
+	struct quota *q = arg;
+
+	quota_give(q, &(struct quota_amount){ .out = pdu->charge });
+	quota_unref(q);
+}
+
+void
+txpdu_charge(struct txpdu *pdu, struct quota *q, uint64_t bytes)
+{
+	pdu->charge = bytes;
+	pdu->release = give_back;
+	pdu->release_arg = quota_ref(q);
+}
+
+void
+txpdu_release(struct txpdu *pdu)
+{
+	if (pdu->release != NULL)
+		pdu->release(pdu, pdu->release_arg);
+	pdu->release = NULL;
+}
+
 void
 txpdu_free(struct worker *w, struct txpdu *pdu)
 {
 	if (pdu == NULL)
 		return;
-	if (pdu->release != NULL)
-		pdu->release(pdu, pdu->release_arg);
+	txpdu_release(pdu);
 	slices_clear(w->pool, &pdu->data);
 	if (pdu->ahs.len > 0)
 		slab_unref(pdu->ahs.slab);
@@ -87,8 +112,11 @@ on_connected(void *arg)
 
 	p->up = true;
 	p->ops->on_connected(p->arg);
-	if (!p->dead)
-		pump_kick(p);
+	if (p->dead)
+		return;
+	pump_kick(p);
+	if (p->rx.unread.count > 0)
+		loop_post(p->worker->loop, &p->rx.job);
 }
 
 /*
@@ -194,6 +222,35 @@ pump_set_framing(struct pump *p, const struct pdu_framing *in,
 {
 	pdu_parser_set_framing(&p->parser, in);
 	p->tx.framing = *out;
+}
+
+void
+pump_set_owner(struct pump *p, const struct pump_ops *ops, void *arg)
+{
+	p->ops = ops;
+	p->arg = arg;
+}
+
+void
+pump_hold(struct pump *p, bool hold)
+{
+	if (p->dead || p->rx.held == hold)
+		return;
+	p->rx.held = hold;
+	conn_want_read(p->conn, !hold);
+	if (!hold)
+		loop_post(p->worker->loop, &p->rx.job);
+}
+
+int
+pump_export(struct pump *p, struct slices *unread)
+{
+	int error = pump_rx_export(p, unread);
+
+	if (error != 0)
+		return error;
+	p->dead = true;
+	return conn_release(p->conn);
 }
 
 void

@@ -24,6 +24,7 @@
 
 struct conn;
 struct pump;
+struct quota;
 struct task;
 struct worker;
 
@@ -35,6 +36,10 @@ struct txpdu {
 	struct slices		 data;
 	struct pdu_own_digests	 own;		/* in place of the right ones */
 	struct pdu_trailer	 trailer;
+	/* Set by the pump when it takes the PDU, unless `framed` says that the
+	 * owner has. */
+	struct pdu_framing	 framing;
+	bool			 framed;
 	uint32_t		 wire_len;	/* set by the pump */
 	uint32_t		 sent;		/* bytes the kernel took */
 	/* The owner's; the pump never looks at these. */
@@ -88,6 +93,12 @@ struct txpdu *txpdu_new(struct worker *w);
 /* Calls `release` if set, drops the data, recycles.  NULL is allowed. */
 void txpdu_free(struct worker *w, struct txpdu *pdu);
 
+/* `bytes` are charged to `q` outbound; `release` gives them back. */
+void txpdu_charge(struct txpdu *pdu, struct quota *q, uint64_t bytes);
+
+/* Call `release` now, if it is set: the PDU has left. */
+void txpdu_release(struct txpdu *pdu);
+
 /*
  * Dial (see conn_dial()) and pump.  Framing starts without digests and with
  * the Login limit of 8192 bytes inbound.  NULL with errno set on failure.
@@ -104,7 +115,7 @@ struct pump *pump_adopt(struct worker *w, int fd, const struct pump_ops *ops,
 /*
  * Frame differently from the next PDU on, in each direction.  Called from
  * on_pdu() it holds from the first byte after that PDU; outbound it holds for
- * every PDU of which the kernel took no byte yet.
+ * every PDU that `next` returns from now on and that is not framed already.
  */
 void pump_set_framing(struct pump *p, const struct pdu_framing *in,
     const struct pdu_framing *out);
@@ -130,6 +141,31 @@ void pump_foreach_unsent(struct pump *p,
  * no mark in the sequence numbers; not from inside pump_foreach_unsent().
  */
 void pump_drop_unsent(struct pump *p, struct txpdu *pdu);
+
+/*
+ * Stop reading behind the PDU that is being received or delivered, or go on.
+ * While it stops, the end of the stream is not seen either; writing goes on.
+ */
+void pump_hold(struct pump *p, bool hold);
+
+/* Another owner from now on; see pump_ops. */
+void pump_set_owner(struct pump *p, const struct pump_ops *ops, void *arg);
+
+/*
+ * Parse these bytes of the stream, which were received before the socket came
+ * here, ahead of all others, in a later turn.  Takes the data.
+ */
+void pump_unread(struct pump *p, struct slices *bytes);
+
+/*
+ * Give the socket away: it is the caller's, and the bytes received and not
+ * yet delivered in PDUs are in `unread`.  Nothing may be written in part.
+ * Then only pump_close() may follow.  Returns the descriptor, or -ENOMEM.
+ */
+int pump_export(struct pump *p, struct slices *unread);
+
+/* True if a PDU has been written in part. */
+bool pump_in_the_middle(const struct pump *p);
 
 struct conn *pump_conn(struct pump *p);
 

@@ -27,6 +27,9 @@ struct pump_rx {
 	uint32_t	 at;
 	uint32_t	 off;
 	bool		 wide;		/* the last recv filled all its room */
+	bool		 held;		/* see pump_hold() */
+	struct slices	 unread;	/* to be parsed before all else */
+	uint32_t	 unread_off;	/* parsed of its first piece */
 	struct slices	 data;		/* of the PDU being received */
 	struct loop_job	 job;		/* receives and parses */
 };
@@ -71,6 +74,7 @@ void pump_down(struct pump *p, int error, const char *fmt, ...)
 
 void pump_rx_init(struct pump *p);
 void pump_rx_deinit(struct pump *p);
+int pump_rx_export(struct pump *p, struct slices *unread);
 
 void pump_tx_init(struct pump *p);
 void pump_tx_deinit(struct pump *p);

@@ -49,6 +49,7 @@ pump_rx_deinit(struct pump *p)
 {
 	loop_unpost(p->worker->loop, &p->rx.job);
 	slices_clear(p->worker->pool, &p->rx.data);
+	slices_clear(p->worker->pool, &p->rx.unread);
 	drop_slabs(&p->rx, p->rx.nslabs);
 	p->rx.at = p->rx.off = 0;
 }
@@ -243,19 +244,20 @@ deliver(struct pump *p)
 }
 
 /*
- * Feed the rest of the current slab, even if that is nothing: the parser may
- * have an event in store.  False if parsing must stop.
+ * Feed the `len` bytes at `base`, which lie in `slab`, from `*off` on, even if
+ * that is nothing: the parser may have an event in store.  False if parsing
+ * must stop.
  */
 static bool
-parse_slab(struct pump *p, struct budget *left)
+parse_bytes(struct pump *p, struct slab *slab, const uint8_t *base,
+    uint32_t len, uint32_t *off, struct budget *left)
 {
 	struct pump_rx *rx = &p->rx;
-	struct slab *slab = rx->slab[rx->at];
 	struct pdu_event ev;
 
 	while (left->pdus > 0) {
-		rx->off += (uint32_t)pdu_parser_feed(&p->parser,
-		    slab->data + rx->off, slab->used - rx->off, &ev);
+		*off += (uint32_t)pdu_parser_feed(&p->parser, base + *off,
+		    len - *off, &ev);
 		switch (ev.kind) {
 		case PDU_EV_MORE:
 			return true;
@@ -272,7 +274,7 @@ parse_slab(struct pump *p, struct budget *left)
 		case PDU_EV_END:
 			left->pdus--;
 			deliver(p);
-			if (p->dead)
+			if (p->dead || rx->held)
 				return false;
 			break;
 		case PDU_EV_ERROR:
@@ -283,14 +285,36 @@ parse_slab(struct pump *p, struct budget *left)
 	return false;
 }
 
+/* True if all that pump_unread() brought is parsed. */
+static bool
+parse_unread(struct pump *p, struct budget *left)
+{
+	struct pump_rx *rx = &p->rx;
+	struct slice *piece;
+
+	while ((piece = STAILQ_FIRST(&rx->unread.list)) != NULL) {
+		if (!parse_bytes(p, piece->slab, piece->ptr, piece->len,
+		    &rx->unread_off, left))
+			return false;
+		slices_pop(p->worker->pool, &rx->unread);
+		rx->unread_off = 0;
+	}
+	return true;
+}
+
 /* True if all that was received is parsed. */
 static bool
 parse(struct pump *p, struct budget *left)
 {
 	struct pump_rx *rx = &p->rx;
+	struct slab *slab;
 
+	if (!parse_unread(p, left))
+		return false;
 	while (rx->nslabs > 0) {
-		if (!parse_slab(p, left))
+		slab = rx->slab[rx->at];
+		if (!parse_bytes(p, slab, slab->data, slab->used, &rx->off,
+		    left))
 			return false;
 		if (rx->at == rx->nslabs - 1)
 			break;
@@ -309,6 +333,11 @@ run(void *arg)
 
 	if (p->dead)
 		return;
+	if (p->rx.held) {
+		if (p->tx.error != 0)
+			writing_failed(p);
+		return;
+	}
 	while (parse(p, &left)) {
 		if (left.bytes == 0)
 			break;
@@ -321,13 +350,67 @@ run(void *arg)
 		if (!receive(p, &left))
 			return;
 	}
-	if (!p->dead)
+	if (!p->dead && !p->rx.held)
 		loop_post(p->worker->loop, &p->rx.job);
+}
+
+void
+pump_unread(struct pump *p, struct slices *bytes)
+{
+	slices_move(&p->rx.unread, bytes);
+	if (p->up)
+		loop_post(p->worker->loop, &p->rx.job);
+}
+
+static int
+export_parser(struct pump *p, struct slices *out)
+{
+	struct pool *pool = p->worker->pool;
+	struct pdu_pending pending;
+	int error;
+
+	pdu_parser_pending(&p->parser, &pending);
+	error = slices_add_copy(pool, out, pending.head,
+	    (uint32_t)pending.head_len);
+	if (error != 0)
+		return error;
+	slices_move(out, &p->rx.data);
+	return slices_add_copy(pool, out, pending.tail,
+	    (uint32_t)pending.tail_len);
+}
+
+/*
+ * All bytes that were received and not delivered in PDUs, in the order of the
+ * stream.  Returns 0, or -ENOMEM with the pump as good as dead.
+ */
+int
+pump_rx_export(struct pump *p, struct slices *out)
+{
+	struct pump_rx *rx = &p->rx;
+	struct pool *pool = p->worker->pool;
+	uint32_t off = rx->unread_off;
+	struct slice *piece;
+	int error = export_parser(p, out);
+
+	STAILQ_FOREACH(piece, &rx->unread.list, link) {
+		if (error == 0)
+			error = slices_add(pool, out, piece->slab,
+			    piece->ptr + off, piece->len - off);
+		off = 0;
+	}
+	off = rx->off;
+	for (uint32_t i = rx->at; i < rx->nslabs && error == 0; i++) {
+		error = slices_add(pool, out, rx->slab[i],
+		    rx->slab[i]->data + off, rx->slab[i]->used - off);
+		off = 0;
+	}
+	return error;
 }
 
 void
 pump_rx_init(struct pump *p)
 {
 	slices_init(&p->rx.data);
+	slices_init(&p->rx.unread);
 	loop_job_init(&p->rx.job, run, p);
 }

@@ -46,16 +46,16 @@ pump_tx_deinit(struct pump *p)
 }
 
 static uint32_t
-wire_len(const struct pump *p, const struct txpdu *pdu)
+wire_len(const struct txpdu *pdu)
 {
 	uint32_t dsl = iscsi_dsl(pdu->bhs);
 	uint32_t len = ISCSI_BHS_LEN + iscsi_ahs_len(pdu->bhs);
 
-	if (p->tx.framing.header_digest)
+	if (pdu->framing.header_digest)
 		len += CRC32C_SIZE;
 	if (dsl > 0)
 		len += dsl + iscsi_pad(dsl) +
-		    (p->tx.framing.data_digest ? CRC32C_SIZE : 0);
+		    (pdu->framing.data_digest ? CRC32C_SIZE : 0);
 	return len;
 }
 
@@ -64,7 +64,7 @@ static void
 measure(struct pump *p, struct txpdu *pdu)
 {
 	p->tx.unsent -= pdu->wire_len;
-	pdu->wire_len = wire_len(p, pdu);
+	pdu->wire_len = wire_len(pdu);
 	p->tx.unsent += pdu->wire_len;
 }
 
@@ -82,6 +82,14 @@ pump_foreach_unsent(struct pump *p,
 			return;
 		measure(p, pdu);
 	}
+}
+
+bool
+pump_in_the_middle(const struct pump *p)
+{
+	const struct txpdu *first = STAILQ_FIRST(&p->tx.list);
+
+	return first != NULL && first->sent > 0;
 }
 
 void
@@ -126,6 +134,8 @@ refill(struct pump *p)
 		}
 		if (pdu == NULL)
 			return;
+		if (!pdu->framed)
+			pdu->framing = p->tx.framing;
 		pdu->wire_len = 0;
 		pdu->sent = 0;
 		measure(p, pdu);
@@ -169,7 +179,7 @@ lay_out_one(struct pump *p, struct txpdu *pdu)
 	    tx->niov + ndata + PDU_IOV_OVERHEAD) != 0)
 		return -ENOMEM;
 	ndata = slices_iov(&pdu->data, 0, tx->data, ndata);
-	n = pdu_serialize(pdu->bhs, ahs, tx->data, ndata, &tx->framing,
+	n = pdu_serialize(pdu->bhs, ahs, tx->data, ndata, &pdu->framing,
 	    &pdu->trailer, tx->iov + tx->niov, tx->iov_size - tx->niov,
 	    &total);
 	if (n < 0)

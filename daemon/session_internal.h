@@ -338,7 +338,6 @@ void session_tx_kick(struct session *s);
 void session_tx_request(struct task *t);
 void session_tx_ready(struct attachment *a);
 void session_tx_data(struct task *t, struct txpdu *pdu);
-void session_tx_charge(struct txpdu *pdu, struct quota *q, uint64_t bytes);
 int session_tx_answer(struct session *s, const uint8_t *bhs);
 void session_tx_withdraw(struct task *t);
 void session_tx_drop_data(struct task *t);

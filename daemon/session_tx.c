@@ -25,25 +25,7 @@ session_tx_kick(struct session *s)
 		pump_kick(s->pump);
 }
 
-/* --- charges of outbound bytes --- */
-
-static void
-give_back(struct txpdu *pdu, void *arg)
-{
-	struct quota *q = arg;
-
-	quota_give(q, &(struct quota_amount){ .out = pdu->charge });
-	quota_unref(q);
-}
-
-/* `bytes` are charged to `q`; they go back when the PDU has left. */
-void
-session_tx_charge(struct txpdu *pdu, struct quota *q, uint64_t bytes)
-{
-	pdu->charge = bytes;
-	pdu->release = give_back;
-	pdu->release_arg = quota_ref(q);
-}
+/* --- pauses --- */
 
 static void
 resume_paused(struct session *s)
@@ -509,9 +491,7 @@ session_tx_on_sent(void *arg, struct txpdu *pdu)
 {
 	struct session *s = arg;
 
-	if (pdu->release != NULL)
-		pdu->release(pdu, pdu->release_arg);
-	pdu->release = NULL;
+	txpdu_release(pdu);
 	if (s->npaused > 0)
 		resume_paused(s);
 }

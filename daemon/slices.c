@@ -186,6 +186,17 @@ slices_move(struct slices *to, struct slices *from)
 }
 
 void
+slices_pop(struct pool *pool, struct slices *s)
+{
+	struct slice *slice = STAILQ_FIRST(&s->list);
+
+	STAILQ_REMOVE_HEAD(&s->list, link);
+	s->count--;
+	s->len -= slice->len;
+	slice_free(pool, slice);
+}
+
+void
 slices_clear(struct pool *pool, struct slices *s)
 {
 	struct slice *slice;
