@@ -30,6 +30,34 @@ login_key_combine(enum login_key id, uint32_t a, uint32_t b)
 	}
 }
 
+bool
+login_key_read(enum login_key id, const struct text_pair *pair, uint32_t *out)
+{
+	const struct login_key_rule *rule = &login_key_rules[id];
+	uint64_t number;
+	bool flag;
+
+	if (login_key_is_boolean(id)) {
+		if (text_boolean(pair, &flag) != 0)
+			return false;
+		*out = flag;
+		return true;
+	}
+	if (text_number(pair, rule->greatest, &number) != 0 ||
+	    number < rule->least)
+		return false;
+	*out = (uint32_t)number;
+	return true;
+}
+
+bool
+login_is_refusal(const struct text_pair *pair)
+{
+	return text_value_is(pair, "Irrelevant") ||
+	    text_value_is(pair, "Reject") ||
+	    text_value_is(pair, "NotUnderstood");
+}
+
 static uint32_t
 clamp(enum login_key id, uint32_t value)
 {

@@ -2,8 +2,8 @@
 /*
  * What the files of the login machine share: login.c drives the stages and
  * knows PDUs, login_keys.c knows keys and values, login_take.c judges what the
- * target says of them, login_text.c carries text across PDUs.  Nothing else
- * may include this.
+ * target says of them, login_text.c carries text across PDUs.  Besides them
+ * only loginwatch.c may include this, for the table of keys.
  */
 #ifndef DAEMON_LOGIN_PRIV_H
 #define DAEMON_LOGIN_PRIV_H
@@ -133,6 +133,13 @@ login_key_is_boolean(enum login_key id)
 
 /* The result function of a number or boolean, of both sides' values. */
 uint32_t login_key_combine(enum login_key id, uint32_t a, uint32_t b);
+
+/* Read a number or boolean; false if the pair has none within its range. */
+bool login_key_read(enum login_key id, const struct text_pair *pair,
+    uint32_t *out);
+
+/* True for the answers that are no value (RFC 7143 section 6.2). */
+bool login_is_refusal(const struct text_pair *pair);
 
 /* Write a number or boolean as its kind wants. */
 void login_key_put(struct text_writer *w, enum login_key id, uint32_t value);

@@ -48,23 +48,14 @@ read_value(enum login_key id, const struct text_pair *pair, uint32_t *out,
     struct login_why *why)
 {
 	const struct login_key_rule *rule = &login_key_rules[id];
-	uint64_t number;
-	bool flag;
 
-	if (login_key_is_boolean(id)) {
-		if (text_boolean(pair, &flag) != 0)
-			return fail_pair(why, pair, "which is neither Yes "
-			    "nor No");
-		*out = flag;
+	if (login_key_read(id, pair, out))
 		return 0;
-	}
-	if (text_number(pair, rule->greatest, &number) != 0 ||
-	    number < rule->least)
-		return login_fail(why, "target sent %s=%.*s, which is no "
-		    "number from %u to %u", rule->name, VALUE_SHOWN,
-		    pair->value, rule->least, rule->greatest);
-	*out = (uint32_t)number;
-	return 0;
+	if (login_key_is_boolean(id))
+		return fail_pair(why, pair, "which is neither Yes nor No");
+	return login_fail(why, "target sent %s=%.*s, which is no number from "
+	    "%u to %u", rule->name, VALUE_SHOWN, pair->value, rule->least,
+	    rule->greatest);
 }
 
 /* A list was answered: the choice must be one item of our list. */
@@ -104,14 +95,6 @@ take_answer(struct login_keys *k, enum login_key id,
 	k->value[id] = value;
 	k->state[id] = LOGIN_KEY_SETTLED;
 	return 0;
-}
-
-static bool
-is_refusal(const struct text_pair *pair)
-{
-	return text_value_is(pair, "Irrelevant") ||
-	    text_value_is(pair, "Reject") ||
-	    text_value_is(pair, "NotUnderstood");
 }
 
 /*
@@ -189,7 +172,7 @@ static int
 take_declaration(struct login_keys *k, enum login_key id,
     const struct text_pair *pair, struct login_why *why)
 {
-	if (is_refusal(pair))
+	if (login_is_refusal(pair))
 		return 0;
 	return read_value(id, pair, &k->value[id], why);
 }
@@ -201,7 +184,7 @@ take_portal_group(struct login_keys *k, const struct text_pair *pair,
 {
 	uint64_t number;
 
-	if (is_refusal(pair))
+	if (login_is_refusal(pair))
 		return 0;
 	if (text_number(pair, UINT16_MAX, &number) != 0)
 		return fail_pair(why, pair, "which is no number up to 65535");
@@ -228,7 +211,7 @@ take_other(const struct text_pair *pair, struct text_writer *answers)
 	char key[TEXT_KEY_MAX + 1];
 	size_t i;
 
-	if (is_refusal(pair))
+	if (login_is_refusal(pair))
 		return;
 	for (i = 0; i < sizeof(unoffered) / sizeof(unoffered[0]); i++) {
 		if (!text_key_is(pair, unoffered[i].name))
@@ -260,7 +243,7 @@ take_negotiated(struct login_keys *k, enum login_key id,
 	case LOGIN_KEY_UNTOUCHED:
 		return take_proposal(k, id, pair, answers, why);
 	case LOGIN_KEY_OFFERED:
-		if (is_refusal(pair))
+		if (login_is_refusal(pair))
 			return take_refusal(k, id, pair, why);
 		if (login_key_rules[id].kind == LOGIN_KIND_LIST)
 			return take_choice(k, id, pair, why);
