@@ -43,8 +43,6 @@ struct txpdu {
 	bool			 framed;
 	uint32_t		 wire_len;	/* set by the pump */
 	uint32_t		 sent;		/* bytes the kernel took */
-	bool			 header_digest;	/* as laid out last */
-	bool			 data_digest;
 	/* The owner's; the pump never looks at these. */
 	struct task		*task;
 	uint64_t		 charge;	/* bytes charged outbound */

@@ -47,10 +47,10 @@ pump_trace_sent(struct pump *p, const struct txpdu *pdu)
 	tell(p, &(struct trace_pdu){
 		.sent = true,
 		.bhs = pdu->bhs, .ahs = pdu->ahs.ptr, .data = &pdu->data,
-		.header_digest = pdu->header_digest ?
+		.header_digest = pdu->framing.header_digest ?
 		    pdu->trailer.header_digest : NULL,
 		.tail = pdu->trailer.tail,
-		.tail_len = iscsi_pad(dsl) + (dsl > 0 && pdu->data_digest ?
-		    CRC32C_SIZE : 0),
+		.tail_len = iscsi_pad(dsl) +
+		    (dsl > 0 && pdu->framing.data_digest ? CRC32C_SIZE : 0),
 	});
 }

@@ -178,8 +178,6 @@ lay_out_one(struct pump *p, struct txpdu *pdu)
 	    grow(&tx->iov, &tx->iov_size,
 	    tx->niov + ndata + PDU_IOV_OVERHEAD) != 0)
 		return -ENOMEM;
-	pdu->header_digest = tx->framing.header_digest;
-	pdu->data_digest = tx->framing.data_digest;
 	ndata = slices_iov(&pdu->data, 0, tx->data, ndata);
 	n = pdu_serialize(pdu->bhs, ahs, tx->data, ndata, &pdu->framing,
 	    &pdu->trailer, tx->iov + tx->niov, tx->iov_size - tx->niov,
