@@ -300,6 +300,39 @@ ctl_print_clients(const json_t *result, bool colours)
 }
 
 int
+ctl_print_traces(const json_t *result, bool colours)
+{
+	static const struct table_column columns[] = { { "ID", true },
+		{ "SESSION", false }, { "PACKETS", true }, { "DROPPED", true },
+		{ "UNREAD", true }, { "STATE", false } };
+	static const char *const numbers[] = { "packets", "dropped",
+		"unread_bytes" };
+	const json_t *list = json_object_get(result, "traces");
+	struct table *t = table_new(columns, COUNT(columns));
+
+	if (json_array_size(list) == 0) {
+		table_free(t);
+		return puts("no traces are running") == EOF ? -1 : 0;
+	}
+	for (size_t i = 0; t != NULL && i < json_array_size(list); i++) {
+		const json_t *each = json_array_get(list, i);
+		const char *session = text_of(each, "session");
+
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(each, "id"));
+		table_text(t, TABLE_PLAIN, *session != '\0' ? session : "all");
+		for (size_t n = 0; n < COUNT(numbers); n++)
+			table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+			    num_of(each, numbers[n]));
+		table_text(t, TABLE_PLAIN, json_is_true(json_object_get(each,
+		    "stopped")) ? "stopped" :
+		    json_is_true(json_object_get(each, "headers")) ?
+		    "headers" : "running");
+	}
+	return print_table(t, colours);
+}
+
+int
 ctl_print_stats(const json_t *result, bool colours)
 {
 	const json_t *clients = json_object_get(result, "clients");

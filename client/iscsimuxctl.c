@@ -14,19 +14,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/ctl_exit.h"
 #include "client/ctl_print.h"
+#include "client/ctl_trace.h"
 #include "client/rpcclient.h"
 
 #define DEFAULT_SOCKET	ISCSIMUX_RUNDIR "/control.sock"
 #define TIMEOUT_DEFAULT	10000u		/* ms */
 #define TIMEOUT_MAX	3600.0		/* s */
-
-enum ctl_exit {
-	CTL_EXIT_OK = 0,
-	CTL_EXIT_FAILED = 1,
-	CTL_EXIT_USAGE = 2,
-	CTL_EXIT_UNREACHABLE = 3
-};
 
 /* A command; the words `noun verb`, or `noun` alone if `verb` is NULL. */
 struct command {
@@ -35,7 +30,7 @@ struct command {
 	const char	*method;	/* NULL: the first argument names it */
 	const char	*param;		/* what the argument is, or NULL */
 	bool		 needed;	/* the argument */
-	ctl_print	*print;
+	ctl_print	*print;		/* NULL: it is a trace */
 };
 
 static const struct command commands[] = {
@@ -50,20 +45,29 @@ static const struct command commands[] = {
 	    ctl_print_session },
 	{ "stats", NULL, "stats.get", "session", false, ctl_print_stats },
 	{ "stop", NULL, "daemon.stop", NULL, false, ctl_print_stop },
+	{ "trace", "list", "trace.list", NULL, false, ctl_print_traces },
+	{ "trace", NULL, "trace.start", NULL, false, NULL },
 };
 
 struct arguments {
 	const char	*socket;
 	uint32_t	 timeout;	/* ms */
 	bool		 json;
+	/* For trace alone. */
+	const char	*file;
+	const char	*session;
+	bool		 headers;
 };
 
 static const struct option options[] = {
+	{ "headers", no_argument, NULL, 'H' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "json", no_argument, NULL, 'j' },
+	{ "session", required_argument, NULL, 's' },
 	{ "socket", required_argument, NULL, 'S' },
 	{ "timeout", required_argument, NULL, 't' },
 	{ "version", no_argument, NULL, 'V' },
+	{ "write", required_argument, NULL, 'w' },
 	{ NULL, 0, NULL, 0 }
 };
 
@@ -81,6 +85,8 @@ usage(FILE *to)
 	    "  client list [NAME]    connected clients, of one session\n"
 	    "  stats [NAME]          counters, of one session\n"
 	    "  log LEVEL             error, warning, info or debug\n"
+	    "  trace [-w FILE]       write every PDU as pcapng until Ctrl-C\n"
+	    "  trace list            running traces\n"
 	    "  call METHOD [JSON]    any method, with an object as "
 	    "parameters\n"
 	    "\n"
@@ -90,6 +96,10 @@ usage(FILE *to)
 	    "                        " DEFAULT_SOCKET ")\n"
 	    "  -t, --timeout SECONDS wait so long for an answer "
 	    "(default: 10)\n"
+	    "  -w, --write FILE      trace: to this file (default, and -: "
+	    "standard output)\n"
+	    "  -s, --session NAME    trace: this session alone\n"
+	    "      --headers         trace: without data\n"
 	    "  -h, --help            print this\n"
 	    "  -V, --version         print the version\n"
 	    "\n"
@@ -156,20 +166,6 @@ finish_output(int rc)
 }
 
 static int
-exit_status(enum rpcclient_end end)
-{
-	switch (end) {
-	case RPCCLIENT_OK:
-		return CTL_EXIT_OK;
-	case RPCCLIENT_FORBIDDEN:
-	case RPCCLIENT_UNREACHABLE:
-		return CTL_EXIT_UNREACHABLE;
-	default:
-		return CTL_EXIT_FAILED;
-	}
-}
-
-static int
 call(const struct arguments *args, const struct command *c,
     const char *method, json_t *params)
 {
@@ -178,8 +174,8 @@ call(const struct arguments *args, const struct command *c,
 	int status;
 
 	end = rpcclient_call(args->socket, args->timeout, method, params,
-	    &answer);
-	status = exit_status(end);
+	    -1, &answer);
+	status = ctl_exit_status(end);
 	if (end != RPCCLIENT_OK) {
 		fprintf(stderr, "iscsimuxctl: %s\n", answer.message);
 		if (args->json && answer.error != NULL)
@@ -237,6 +233,29 @@ call_command(const struct arguments *args, const struct command *c, int argc,
 	return status;
 }
 
+static bool
+for_trace(const struct arguments *args)
+{
+	return args->file != NULL || args->session != NULL || args->headers;
+}
+
+static int
+call_trace(const struct arguments *args)
+{
+	const struct ctl_trace how = {
+		.socket = args->socket, .timeout = args->timeout,
+		.file = args->file, .session = args->session,
+		.headers = args->headers,
+	};
+	bool to_stdout = args->file == NULL || strcmp(args->file, "-") == 0;
+
+	if (to_stdout && isatty(STDOUT_FILENO))
+		return usage_error("a trace is not for a terminal: name a "
+		    "file with -w, or say\n  iscsimuxctl trace | wireshark "
+		    "-k -i -", "");
+	return ctl_trace(&how);
+}
+
 static int
 run(const struct arguments *args, int argc, char **argv)
 {
@@ -250,11 +269,17 @@ run(const struct arguments *args, int argc, char **argv)
 		return usage_error("there is no such command: ", argv[0]);
 	argc -= used;
 	argv += used;
+	if (for_trace(args) && c->print != NULL)
+		return usage_error("-w, -s and --headers are for trace alone",
+		    "");
 	if (c->needed && argc == 0)
 		return usage_error("missing: ",
 		    c->param != NULL ? c->param : "method");
 	if (c->method == NULL)
 		return call_raw(args, c, argc, argv);
+	if (c->print == NULL)
+		return argc == 0 ? call_trace(args) :
+		    usage_error("unexpected argument: ", argv[0]);
 	return call_command(args, c, argc, argv);
 }
 
@@ -267,14 +292,20 @@ main(int argc, char **argv)
 	args.socket = getenv("ISCSIMUX_CONTROL");
 	if (args.socket == NULL || *args.socket == '\0')
 		args.socket = DEFAULT_SOCKET;
-	while ((c = getopt_long(argc, argv, "hjS:t:V", options,
+	while ((c = getopt_long(argc, argv, "hjs:S:t:Vw:", options,
 	    NULL)) != -1) {
 		switch (c) {
 		case 'h':
 			usage(stdout);
 			return finish_output(0);
+		case 'H':
+			args.headers = true;
+			break;
 		case 'j':
 			args.json = true;
+			break;
+		case 's':
+			args.session = optarg;
 			break;
 		case 'S':
 			args.socket = optarg;
@@ -287,6 +318,9 @@ main(int argc, char **argv)
 		case 'V':
 			puts("iscsimuxctl " PACKAGE_VERSION);
 			return finish_output(0);
+		case 'w':
+			args.file = optarg;
+			break;
 		default:
 			return usage_error(NULL, NULL);
 		}

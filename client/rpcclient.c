@@ -129,20 +129,44 @@ call_wait(struct call *c, short events)
 	}
 }
 
+/* Send what the socket takes, with the descriptor on the first byte. */
+static ssize_t
+send_some(const struct call *c, const char *text, size_t len, int fd)
+{
+	union {
+		struct cmsghdr	align;
+		char		room[CMSG_SPACE(sizeof(int))];
+	} ancillary = { .room = { 0 } };
+	struct iovec iov = { (void *)(uintptr_t)text, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *cmsg;
+
+	if (fd != -1) {
+		msg.msg_control = &ancillary;
+		msg.msg_controllen = sizeof(ancillary);
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	}
+	return sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /*
  * A failing send is not the end: a daemon that turns us away has sent its
  * reason before it closed.
  */
 static enum rpcclient_end
-call_send(struct call *c, const char *text)
+call_send(struct call *c, const char *text, int fd)
 {
 	size_t left = strlen(text);
 
 	while (left > 0) {
-		ssize_t n = send(c->fd, text, left,
-		    MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send_some(c, text, left, fd);
 
 		if (n >= 0) {
+			fd = -1;
 			text += n;
 			left -= (size_t)n;
 		} else if (errno == EAGAIN) {
@@ -276,7 +300,7 @@ request_line(const char *method, json_t *params)
 
 enum rpcclient_end
 rpcclient_call(const char *path, uint32_t timeout_ms, const char *method,
-    json_t *params, struct rpcclient_answer *answer)
+    json_t *params, int fd, struct rpcclient_answer *answer)
 {
 	struct call c = { .fd = -1, .path = path, .timeout = timeout_ms,
 	    .deadline = now_ms() + timeout_ms, .answer = answer };
@@ -290,7 +314,7 @@ rpcclient_call(const char *path, uint32_t timeout_ms, const char *method,
 		    "written as JSON");
 	end = call_connect(&c);
 	if (end == RPCCLIENT_OK)
-		end = call_send(&c, request);
+		end = call_send(&c, request, fd);
 	if (end == RPCCLIENT_OK)
 		end = call_receive(&c, &line);
 	if (end == RPCCLIENT_OK)

@@ -27,11 +27,12 @@ struct rpcclient_answer {
 
 /*
  * Call `method` with `params` (an object, or NULL for none; stays the
- * caller's) at the socket `path`.  `timeout_ms` covers all of it.  Release
- * what is in `*answer` with rpcclient_clear(), whatever is returned.
+ * caller's) at the socket `path`, with a copy of the descriptor `fd`, -1 for
+ * none.  `timeout_ms` covers all of it.  Release what is in `*answer` with rpcclient_clear(), whatever is returned.
  */
 enum rpcclient_end rpcclient_call(const char *path, uint32_t timeout_ms,
-    const char *method, json_t *params, struct rpcclient_answer *answer);
+    const char *method, json_t *params, int fd,
+    struct rpcclient_answer *answer);
 
 void rpcclient_clear(struct rpcclient_answer *answer);
 

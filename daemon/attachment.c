@@ -44,6 +44,7 @@ session_attach(struct session *s, const struct session_attach *how,
 	a->arg = how->arg;
 	a->quota = how->quota;
 	a->name = how->name;
+	a->pid = how->pid;
 	a->access = how->access;
 	a->deadline = how->deadline;
 	a->events = how->events;
@@ -81,6 +82,21 @@ session_detach(struct attachment *a)
 	ittmap_deinit(&a->itts);
 	free(a);
 	session_tx_kick(s);
+}
+
+/* The pump's `who`. */
+void
+session_who(void *arg, uint32_t itt, struct trace_client *out)
+{
+	const struct session *s = arg;
+	struct router_slot *slot;
+	const struct attachment *a;
+
+	if (router_find(s->router, itt, &slot) != ROUTER_LIVE)
+		return;
+	a = ((const struct task *)(const void *)slot)->owner;
+	if (a != NULL)
+		*out = (struct trace_client){ .name = a->name, .pid = a->pid };
 }
 
 uint32_t

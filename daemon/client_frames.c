@@ -171,7 +171,7 @@ on_attach(struct client *c, const uint8_t *p, uint32_t len)
 {
 	struct session_attach how = {
 		.ops = &client_attachment_ops, .arg = c, .quota = c->quota,
-		.name = c->name,
+		.name = c->name, .pid = c->peer.pid,
 	};
 	struct refusal why;
 	struct session *s;

@@ -51,6 +51,8 @@ struct conn {
 	unsigned		 want;
 	uint64_t		 bytes_in;
 	uint64_t		 bytes_out;
+	struct sockaddr_storage	 local_sa;
+	struct sockaddr_storage	 peer_sa;
 	char			 local[CONN_NAME_MAX];
 	char			 peer[CONN_NAME_MAX];
 	char			 label[CONN_LABEL_MAX + 1];
@@ -157,14 +159,14 @@ attempt_failed(struct conn *c, int error)
 static void
 name_ends(struct conn *c)
 {
-	struct sockaddr_storage sa;
-	socklen_t len = sizeof(sa);
+	struct sockaddr_storage *local = &c->local_sa, *peer = &c->peer_sa;
+	socklen_t len = sizeof(*local);
 
-	if (getsockname(c->fd, (struct sockaddr *)&sa, &len) == 0)
-		format_addr(&sa, len, c->local, sizeof(c->local));
-	len = sizeof(sa);
-	if (getpeername(c->fd, (struct sockaddr *)&sa, &len) == 0)
-		format_addr(&sa, len, c->peer, sizeof(c->peer));
+	if (getsockname(c->fd, (struct sockaddr *)local, &len) == 0)
+		format_addr(local, len, c->local, sizeof(c->local));
+	len = sizeof(*peer);
+	if (getpeername(c->fd, (struct sockaddr *)peer, &len) == 0)
+		format_addr(peer, len, c->peer, sizeof(c->peer));
 }
 
 static void
@@ -516,6 +518,18 @@ const char *
 conn_peer(const struct conn *c)
 {
 	return c->peer;
+}
+
+const struct sockaddr_storage *
+conn_local_addr(const struct conn *c)
+{
+	return &c->local_sa;
+}
+
+const struct sockaddr_storage *
+conn_peer_addr(const struct conn *c)
+{
+	return &c->peer_sa;
 }
 
 int

@@ -89,6 +89,12 @@ uint64_t conn_bytes_out(const struct conn *c);
 const char *conn_local(const struct conn *c);
 const char *conn_peer(const struct conn *c);
 
+/*
+ * The same as socket addresses, of family AF_UNSPEC before it is connected.
+ */
+const struct sockaddr_storage *conn_local_addr(const struct conn *c);
+const struct sockaddr_storage *conn_peer_addr(const struct conn *c);
+
 /* The socket, -1 before it is connected; stays the connection's. */
 int conn_fd(const struct conn *c);
 

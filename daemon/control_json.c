@@ -19,6 +19,7 @@
 #include "daemon/loop.h"
 #include "daemon/pool.h"
 #include "daemon/session.h"
+#include "daemon/trace.h"
 #include "daemon/worker.h"
 #include "proto/msg.h"
 
@@ -215,6 +216,35 @@ control_json_client(const struct client_info *info)
 	return finish(&b);
 }
 
+json_t *
+control_json_trace(const struct trace_info *info)
+{
+	struct build b = { json_object(), 0 };
+
+	add_num(&b, "id", info->id);
+	add(&b, "session", info->session == NULL ? json_null() :
+	    control_json_text(info->session));
+	add_bool(&b, "headers", info->headers);
+	add_bool(&b, "stopped", info->stopped);
+	add_num(&b, "packets", info->packets);
+	add_num(&b, "dropped", info->dropped);
+	add_num(&b, "unread_bytes", info->unread);
+	return finish(&b);
+}
+
+static json_t *
+trace_json(const struct trace *t)
+{
+	struct build b = { json_object(), 0 };
+	struct trace_stats s;
+
+	trace_stats_get(t, &s);
+	add_num(&b, "running", s.running);
+	add_num(&b, "packets", s.packets);
+	add_num(&b, "dropped", s.dropped);
+	return finish(&b);
+}
+
 static json_t *
 pool_json(const struct pool_stats *s)
 {
@@ -247,6 +277,7 @@ control_json_worker(struct worker *w)
 	add_num(&b, "clients", w->nclients);
 	add_num(&b, "pdus_queued", w->txpdus_out);
 	add_num(&b, "messages_queued", w->outmsgs_out);
+	add(&b, "trace", trace_json(w->trace));
 	add(&b, "pool", pool_json(&pool));
 	return finish(&b);
 }

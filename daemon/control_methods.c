@@ -274,13 +274,16 @@ log_set(void *ctx, const json_t *params, struct rpc_error *err)
 }
 
 const struct rpc_method control_methods[] = {
-	{ "client.list", client_list, params_session_optional },
-	{ "daemon.info", daemon_info, params_none },
-	{ "daemon.stop", daemon_stop, params_none },
-	{ "log.set", log_set, params_level },
-	{ "session.list", session_list, params_none },
-	{ "session.show", session_show, params_session },
-	{ "stats.get", stats_get, params_session_optional },
+	{ "client.list", client_list, params_session_optional, 0 },
+	{ "daemon.info", daemon_info, params_none, 0 },
+	{ "daemon.stop", daemon_stop, params_none, 0 },
+	{ "log.set", log_set, params_level, 0 },
+	{ "session.list", session_list, params_none, 0 },
+	{ "session.show", session_show, params_session, 0 },
+	{ "stats.get", stats_get, params_session_optional, 0 },
+	{ "trace.list", control_trace_list, params_none, 0 },
+	{ "trace.start", control_trace_start, control_trace_start_params, 1 },
+	{ "trace.stop", control_trace_stop, control_trace_stop_params, 0 },
 };
 
 const size_t control_method_count =

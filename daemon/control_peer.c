@@ -17,6 +17,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/control.h"
+#include "daemon/control_fds.h"
 #include "daemon/control_priv.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
@@ -41,6 +42,8 @@ struct control_peer {
 	bool			 eof;	/* nothing more will come */
 	bool			 ending;	/* close once all is written */
 	bool			 closed;
+	struct control_fds	 fds;	/* of requests not yet served */
+	uint64_t		 in_at;	/* bytes of the stream before `in` */
 	size_t			 in_len;
 	char			 in[CONTROL_LINE_MAX];
 };
@@ -65,6 +68,7 @@ peer_close(struct control_peer *p)
 	loop_io_free(p->io);
 	loop_timer_free(p->stall);
 	loop_unpost(w->loop, &p->again);
+	control_fds_clear(&p->fds);
 	close(p->fd);
 	TAILQ_REMOVE(&p->control->peers, p, link);
 	p->control->count--;
@@ -156,18 +160,25 @@ line_is_blank(const char *line, size_t len)
 	return len == 0;
 }
 
+/* Serve the line that ends at byte `end` of the stream. */
 static void
-peer_serve_line(struct control_peer *p, const char *line, size_t len)
+peer_serve_line(struct control_peer *p, const char *line, size_t len,
+    uint64_t end)
 {
 	struct control_call call = { .control = p->control, .who = p->who };
+	unsigned nfds = control_fds_take(&p->fds, end, &call.fd);
 	char *answer;
+	int error;
 
-	if (line_is_blank(line, len))
+	if (line_is_blank(line, len) && nfds == 0)
 		return;
 	log_debug(p->control->w->log, "%s: %.*s", p->who,
 	    (int)(len < 256 ? len : 256), line);
-	if (rpc_serve(control_methods, control_method_count, &call, line, len,
-	    &answer) != 0) {
+	error = rpc_serve(control_methods, control_method_count, &call, line,
+	    len, nfds, &answer);
+	if (call.fd != -1)
+		close(call.fd);
+	if (error != 0) {
 		log_error(p->control->w->log, "%s: out of memory", p->who);
 		peer_close(p);
 		return;
@@ -196,15 +207,17 @@ peer_serve(struct control_peer *p)
 			end = line + left;
 		if (end == NULL)
 			break;
-		peer_serve_line(p, line, (size_t)(end - line));
 		used += (size_t)(end - line) + 1;
 		if (used > p->in_len)
 			used = p->in_len;
+		peer_serve_line(p, line, (size_t)(end - line),
+		    p->in_at + used);
 	}
 	if (p->closed)
 		return;
 	memmove(p->in, p->in + used, p->in_len - used);
 	p->in_len -= used;
+	p->in_at += used;
 	if (p->in_len == sizeof(p->in) && used == 0 &&
 	    memchr(p->in, '\n', p->in_len) == NULL)
 		peer_fail(p, RPC_E_REQUEST, "a line is longer than 65536 "
@@ -256,30 +269,6 @@ on_again(void *arg)
 	peer_settle(p);
 }
 
-/* Close every descriptor that came along; true if there was one. */
-static bool
-drop_fds(struct msghdr *msg)
-{
-	bool any = (msg->msg_flags & MSG_CTRUNC) != 0;
-	struct cmsghdr *c;
-
-	for (c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
-		size_t len = c->cmsg_len - CMSG_LEN(0);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t off = 0; off + sizeof(int) <= len;
-		    off += sizeof(int)) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + off, sizeof(fd));
-			close(fd);
-			any = true;
-		}
-	}
-	return any;
-}
-
 static void
 peer_read(struct control_peer *p)
 {
@@ -303,9 +292,9 @@ peer_read(struct control_peer *p)
 			peer_close(p);
 		return;
 	}
-	if (drop_fds(&msg)) {
-		peer_fail(p, RPC_E_REQUEST,
-		    "no file descriptor is taken here");
+	if (!control_fds_add(&p->fds, &msg, p->in_at + p->in_len +
+	    (size_t)n)) {
+		peer_fail(p, RPC_E_REQUEST, "too many file descriptors");
 		return;
 	}
 	if (n == 0)

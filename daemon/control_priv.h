@@ -4,8 +4,10 @@
  *
  *	control.c		who is let in
  *	control_peer.c		connections: bytes to lines, answers to bytes
+ *	control_fds.c		descriptors that come with requests
  *	control_rpc.c		one line to one answer
  *	control_methods.c	the table of methods and what they do
+ *	control_trace.c		those of the trace
  *	control_json.c		the daemon's structures as JSON
  *
  * and nobody else includes this but their tests.
@@ -26,6 +28,8 @@ struct client_info;
 struct control_peer;
 struct session_info;
 struct session_stats;
+struct trace_info;
+struct trace_stats;
 struct worker;
 
 struct control {
@@ -41,6 +45,7 @@ struct control {
 struct control_call {
 	struct control	*control;
 	const char	*who;	/* the caller, for the log */
+	int		 fd;	/* came with the request; -1: none, or taken */
 };
 
 /* Serve a connection of someone who may; `fd` is the connection's, also on
@@ -50,6 +55,13 @@ void control_peer_start(struct control *c, int fd, const struct peer *cred);
 /* Send what the socket takes, then close; memory goes at the end of the
  * turn. */
 void control_peer_end(struct control_peer *p);
+
+/* control_trace.c */
+rpc_handler control_trace_list;
+rpc_handler control_trace_start;
+rpc_handler control_trace_stop;
+extern const struct rpc_param control_trace_start_params[];
+extern const struct rpc_param control_trace_stop_params[];
 
 extern const struct rpc_method control_methods[];
 extern const size_t control_method_count;
@@ -63,6 +75,7 @@ json_t *control_json_session(const struct session_info *info);
 json_t *control_json_session_full(const struct session_info *info);
 json_t *control_json_session_stats(const struct session_stats *stats);
 json_t *control_json_client(const struct client_info *info);
+json_t *control_json_trace(const struct trace_info *info);
 json_t *control_json_worker(struct worker *w);
 json_t *control_json_limits(const struct worker *w);
 

@@ -19,6 +19,7 @@ struct request {
 	const char	*method;
 	json_t		*params;	/* NULL: none were given */
 	json_t		*id;		/* NULL: none was found */
+	unsigned	 nfds;		/* that came along */
 	bool		 notification;
 };
 
@@ -181,8 +182,8 @@ type_name(json_type type)
 		[JSON_STRING] = "a string",
 		[JSON_INTEGER] = "an integer",
 		[JSON_REAL] = "a number",
-		[JSON_TRUE] = "true",
-		[JSON_FALSE] = "false",
+		[JSON_TRUE] = "true or false",
+		[JSON_FALSE] = "true or false",
 		[JSON_NULL] = "null",
 	};
 
@@ -197,6 +198,13 @@ param_find(const struct rpc_param *table, const char *name)
 			return table;
 	}
 	return NULL;
+}
+
+static bool
+has_type(const json_t *value, json_type type)
+{
+	return type == JSON_TRUE ? json_is_boolean(value) :
+	    json_typeof(value) == type;
 }
 
 static bool
@@ -219,7 +227,7 @@ params_check(const struct rpc_method *m, json_t *params,
 			    "%s has no parameter \"%s\"", m->name, key);
 			return false;
 		}
-		if (json_typeof(value) != p->type) {
+		if (!has_type(value, p->type)) {
 			rpc_fail(err, RPC_E_PARAMS, key,
 			    "parameter \"%s\" must be %s", key,
 			    type_name(p->type));
@@ -251,6 +259,21 @@ method_call(const struct rpc_method *m, void *ctx, json_t *given,
 	return result;
 }
 
+static bool
+fds_check(const struct rpc_method *m, unsigned nfds, struct rpc_error *err)
+{
+	if (nfds == m->fds)
+		return true;
+	if (m->fds == 0)
+		rpc_fail(err, RPC_E_REQUEST, NULL, "%s takes no file "
+		    "descriptor", m->name);
+	else
+		rpc_fail(err, RPC_E_REQUEST, NULL, "%s takes %u file "
+		    "descriptor, sent along with the request; %u came",
+		    m->name, m->fds, nfds);
+	return false;
+}
+
 static json_t *
 request_run(const struct rpc_method *methods, size_t n, void *ctx,
     const struct request *rq, struct rpc_error *err)
@@ -260,6 +283,8 @@ request_run(const struct rpc_method *methods, size_t n, void *ctx,
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(methods[i].name, rq->method) != 0)
 			continue;
+		if (!fds_check(&methods[i], rq->nfds, err))
+			return NULL;
 		result = method_call(&methods[i], ctx, rq->params, err);
 		if (result == NULL && err->code == 0)
 			rpc_fail(err, RPC_E_INTERNAL, NULL, "out of memory");
@@ -271,9 +296,9 @@ request_run(const struct rpc_method *methods, size_t n, void *ctx,
 
 int
 rpc_serve(const struct rpc_method *methods, size_t n, void *ctx,
-    const char *line, size_t len, char **answer)
+    const char *line, size_t len, unsigned nfds, char **answer)
 {
-	struct request rq = { 0 };
+	struct request rq = { .nfds = nfds };
 	struct rpc_error err = { 0 };
 	json_t *root, *result = NULL;
 	json_error_t where;

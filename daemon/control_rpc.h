@@ -29,7 +29,7 @@ struct rpc_error {
 	char	field[64];
 };
 
-/* A parameter; tables end with a NULL name. */
+/* A parameter; tables end with a NULL name; JSON_TRUE is true or false. */
 struct rpc_param {
 	const char	*name;
 	json_type	 type;
@@ -48,15 +48,17 @@ struct rpc_method {
 	const char		*name;
 	rpc_handler		*handler;
 	const struct rpc_param	*params;
+	unsigned		 fds;	/* descriptors that come with it */
 };
 
 /*
  * Serve the `len` bytes at `line`, which hold no newline, with one of the `n`
- * methods.  Returns 0 and in `*answer` the answer with its newline and a NUL,
+ * methods.  `nfds` descriptors came along; a method that does not want so
+ * many is not called.  Returns 0 and in `*answer` the answer with its newline and a NUL,
  * which the caller frees, NULL if none is due (a notification); or -ENOMEM.
  */
 int rpc_serve(const struct rpc_method *methods, size_t n, void *ctx,
-    const char *line, size_t len, char **answer);
+    const char *line, size_t len, unsigned nfds, char **answer);
 
 /* An error answer to nobody's request in particular; NULL without memory. */
 char *rpc_error_line(int code, const char *message);

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "daemon/pool.h"
+#include "daemon/trace.h"
 #include "proto/pdu.h"
 
 struct conn;
@@ -71,6 +72,11 @@ struct pump_ops {
 	void (*restamp)(void *arg, struct txpdu *pdu);
 	void (*on_wire)(void *arg, struct txpdu *pdu);
 	void (*on_sent)(void *arg, struct txpdu *pdu);
+	/*
+	 * Whose task has this tag on the wire, for the trace; leaves `*out`
+	 * alone if it is no client's.  NULL for an owner without clients.
+	 */
+	void (*who)(void *arg, uint32_t itt, struct trace_client *out);
 	/*
 	 * The connection is unusable: connect failed, closed by the peer, I/O
 	 * error, framing or digest error.  Called once, and not for

@@ -65,12 +65,17 @@ struct pump {
 	struct pump_rx		 rx;
 	struct pump_tx		 tx;
 	struct pump_stats	 stats;
+	struct trace_conn	 trace;
 	struct loop_job		 reap;
 };
 
 /* Tell the owner once that the connection is unusable, and why. */
 void pump_down(struct pump *p, int error, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Tell the trace of a PDU, complete in this moment. */
+void pump_trace_received(struct pump *p, const struct rxpdu *pdu);
+void pump_trace_sent(struct pump *p, const struct txpdu *pdu);
 
 void pump_rx_init(struct pump *p);
 void pump_rx_deinit(struct pump *p);

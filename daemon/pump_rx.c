@@ -239,6 +239,7 @@ deliver(struct pump *p)
 	slices_move(&data, &p->rx.data);
 	pdu.data = &data;
 	p->stats.pdus_in++;
+	pump_trace_received(p, &pdu);
 	p->ops->on_pdu(p->arg, &pdu);
 	slices_clear(p->worker->pool, &data);
 }

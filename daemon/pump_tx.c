@@ -272,6 +272,8 @@ advance(struct pump *p, size_t n)
 			part = left;
 		}
 		pdu->sent += (uint32_t)part;
+		if (pdu->sent == pdu->wire_len)
+			pump_trace_sent(p, pdu);
 		left -= part;
 		STAILQ_REMOVE_HEAD(&tx->list, link);
 		STAILQ_INSERT_TAIL(&taken, pdu, link);

@@ -383,6 +383,7 @@ const struct pump_ops session_pump_ops = {
 	.restamp = session_tx_restamp,
 	.on_wire = session_tx_on_wire,
 	.on_sent = session_tx_on_sent,
+	.who = session_who,
 	.on_down = on_down,
 };
 

@@ -11,6 +11,8 @@
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
 
+#include <sys/types.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,6 +60,7 @@ struct session_attach {
 	void				*arg;
 	struct quota			*quota;
 	const char			*name;		/* client, for the log */
+	pid_t				 pid;		/* its process */
 	uint32_t			 access;	/* granted */
 	uint32_t			 deadline;	/* ms; 0 = none */
 	uint32_t			 events;	/* mask */

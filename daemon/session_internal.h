@@ -154,6 +154,7 @@ struct attachment {
 	void			*arg;
 	struct quota		*quota;
 	const char		*name;
+	pid_t			 pid;
 	uint32_t		 access;
 	uint32_t		 deadline;
 	uint32_t		 events;
@@ -270,6 +271,9 @@ extern const struct pump_ops session_pump_ops;
 /* session_login.c */
 void session_on_connected(void *arg);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
+
+/* attachment.c */
+void session_who(void *arg, uint32_t itt, struct trace_client *out);
 
 /* task.c */
 struct task *task_new(struct session *s, enum task_kind kind,

@@ -18,6 +18,7 @@
 #include "daemon/pump.h"
 #include "daemon/quota.h"
 #include "daemon/resolve.h"
+#include "daemon/trace.h"
 #include "daemon/worker.h"
 
 /* Free slabs that a worker keeps at most, in bytes. */
@@ -40,6 +41,7 @@ parts_free(struct worker *w)
 {
 	quota_table_free(w->quotas);
 	resolver_free(w->resolver);
+	trace_free(w->trace);
 	loop_free(w->loop);
 	pool_free(w->pool);
 }
@@ -65,6 +67,8 @@ worker_new(struct log *log, const struct config *config)
 	if (w->pool != NULL)
 		w->loop = loop_new();
 	if (w->loop != NULL)
+		w->trace = trace_new(w->loop, log);
+	if (w->trace != NULL)
 		w->resolver = resolver_new(w->loop);
 	if (w->resolver == NULL) {
 		error = errno;
@@ -111,6 +115,8 @@ worker_free(struct worker *w)
 
 	if (w == NULL)
 		return 0;
+	trace_free(w->trace);
+	w->trace = NULL;
 	/* What was closed in this turn is freed by the next. */
 	(void)loop_turn(w->loop, 0);
 	resolver_free(w->resolver);

@@ -20,6 +20,7 @@ struct pool;
 struct resolver;
 struct session;
 struct quota_table;
+struct trace;
 struct txpdu;
 
 struct worker {
@@ -29,6 +30,7 @@ struct worker {
 	struct resolver		*resolver;
 	const struct config	*config;
 	struct quota_table	*quotas;	/* per uid */
+	struct trace		*trace;
 
 	TAILQ_HEAD(, session)	 sessions;
 	TAILQ_HEAD(, client)	 clients;

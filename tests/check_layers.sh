@@ -28,6 +28,7 @@ ranks() {
 	1  config_*   log conf config_*
 	2  resolve
 	2  conn       resolve
+	2  trace*     conn trace*
 	3  pump*      pump*
 	4  router
 	5  sn

@@ -20,7 +20,8 @@ setup_packages_build="autoconf automake libtool pkg-config make gcc libc6-dev
     libsgutils2-dev libsystemd-dev"
 setup_packages_demo="python3"
 setup_packages_test="python3 git clang valgrind libiscsi-dev libiscsi-bin
-    tshark tgt istgt xz-utils"
+    tshark tgt istgt xz-utils
+    systemtap-sdt-dev binutils"
 
 # setup_missing PACKAGE...: prints those that are not installed.
 setup_missing() {
