@@ -63,11 +63,35 @@ struct config_access {
 	bool			 allow_all;	/* always true */
 };
 
+/*
+ * Addresses and ports to which raw connections may go.  An IPv4 address that
+ * is written as an IPv6 one (::ffff:0:0/96) is kept as IPv4.
+ */
+struct config_portal_rule {
+	bool		 ipv6;
+	uint8_t		 address[16];	/* 4 of IPv4; 0 beyond the prefix */
+	unsigned	 prefix;	/* bits */
+	uint16_t	 port;		/* host byte order; 0: any */
+};
+
+/*
+ * One raw block: who, as in an access rule, may have raw connections to
+ * which portals.
+ */
+struct config_raw {
+	struct config_ids	 users;
+	struct config_ids	 groups;
+	size_t			 portal_count;	/* not 0 */
+	struct config_portal_rule *portals;
+	bool			 unchecked;	/* without the checks */
+};
+
 /* One session block. */
 struct config_session {
 	char			*name;		/* [A-Za-z0-9._-]{1,63} */
 	struct config_portal	 portal;
 	char			*target;	/* iSCSI name */
+	bool			 manual;	/* not started by itself */
 	bool			 isid_set;
 	uint8_t			 isid[CONFIG_ISID_LEN];	/* wire order */
 	uint32_t		 connect_timeout;	/* ms */
@@ -118,6 +142,8 @@ struct config {
 	struct config_limits	 limits;
 	size_t			 session_count;
 	struct config_session	*sessions;	/* in the order written */
+	size_t			 raw_count;	/* 0: only root, us */
+	struct config_raw	*raw;		/* in the order written */
 };
 
 /* The first errors of a load, each "FILE:LINE: KEY: what and what to do". */

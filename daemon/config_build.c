@@ -14,7 +14,7 @@
 
 /* One kind of block for libconfuse: its keys, its inner block, an end. */
 struct build_grammar {
-	cfg_opt_t	 root[3];
+	cfg_opt_t	 root[4];
 	cfg_opt_t	 block[CONFIG_BLOCKS][CONFIG_KEYS_MAX + 2];
 };
 
@@ -47,6 +47,7 @@ build_grammar(struct build_grammar *g)
 	const cfg_opt_t root[] = {
 		CFG_SEC("daemon", g->block[CONFIG_BLOCK_DAEMON], section),
 		CFG_SEC("session", g->block[CONFIG_BLOCK_SESSION], section),
+		CFG_SEC("raw", g->block[CONFIG_BLOCK_RAW], section),
 		CFG_END(),
 	};
 
@@ -112,15 +113,17 @@ build_block(struct config_load *ld, cfg_t *sec, enum config_block block,
 	}
 }
 
+/* Set all fields of a rule, `base`, which names users and groups. */
 static void
-build_access(struct config_load *ld, cfg_t *sec, struct config_access *access)
+build_rule(struct config_load *ld, cfg_t *sec, enum config_block block,
+    void *base)
 {
 	struct build_places places;
 	struct config_value title = build_untag(ld, cfg_title(sec));
 
-	build_block(ld, sec, CONFIG_BLOCK_ACCESS, &title.at, access, &places);
+	build_block(ld, sec, block, &title.at, base, &places);
 	if (cfg_size(sec, "users") == 0 && cfg_size(sec, "groups") == 0)
-		config_fail(ld, &title.at, "access",
+		config_fail(ld, &title.at, config_block_name(block),
 		    "names nobody: add 'users' or 'groups'");
 }
 
@@ -140,8 +143,25 @@ build_session(struct config_load *ld, cfg_t *sec, struct config_session *s)
 		return;
 	}
 	for (; s->access_count < n; s->access_count++)
-		build_access(ld, cfg_getnsec(sec, "access",
-		    (unsigned)s->access_count), &s->access[s->access_count]);
+		build_rule(ld, cfg_getnsec(sec, "access",
+		    (unsigned)s->access_count), CONFIG_BLOCK_ACCESS,
+		    &s->access[s->access_count]);
+}
+
+static void
+build_raw(struct config_load *ld, cfg_t *cfg)
+{
+	size_t n = cfg_size(cfg, "raw");
+
+	ld->cfg->raw = calloc(n + 1, sizeof(*ld->cfg->raw));
+	if (ld->cfg->raw == NULL) {
+		config_fail_memory(ld);
+		return;
+	}
+	for (; ld->cfg->raw_count < n; ld->cfg->raw_count++)
+		build_rule(ld, cfg_getnsec(cfg, "raw",
+		    (unsigned)ld->cfg->raw_count), CONFIG_BLOCK_RAW,
+		    &ld->cfg->raw[ld->cfg->raw_count]);
 }
 
 static void
@@ -163,6 +183,7 @@ build_tree(struct config_load *ld, cfg_t *cfg)
 		build_session(ld, cfg_getnsec(cfg, "session",
 		    (unsigned)ld->cfg->session_count),
 		    &ld->cfg->sessions[ld->cfg->session_count]);
+	build_raw(ld, cfg);
 	config_check_daemon(ld, places.of);
 }
 

@@ -29,11 +29,14 @@
 #define ACCESS(name, set, field, ...) \
 	{ .block = CONFIG_BLOCK_ACCESS, (name), (set), \
 	.offset = offsetof(struct config_access, field), __VA_ARGS__ }
+#define RAW(name, set, field, ...) \
+	{ .block = CONFIG_BLOCK_RAW, (name), (set), \
+	.offset = offsetof(struct config_raw, field), __VA_ARGS__ }
 #define RANGE(lo, hi, text)	.min = (lo), .max = (hi), .def = (text)
 
 const struct config_key config_keys[] = {
-	/* The setters of user, data-socket-group and isid fill several fields
-	 * and get the whole struct. */
+	/* The setters of user, data-socket-group, isid and portals fill
+	 * several fields and get the whole struct. */
 	{ CONFIG_BLOCK_DAEMON, "user", config_set_user, .def = "iscsimuxd" },
 	DAEMON("data-socket", config_set_socket, data_socket,
 	    .def = ISCSIMUX_RUNDIR "/data.sock"),
@@ -69,6 +72,7 @@ const struct config_key config_keys[] = {
 	SESSION("portal", config_set_portal, portal, .required = true),
 	SESSION("target", config_set_name, target, .required = true),
 	{ CONFIG_BLOCK_SESSION, "isid", config_set_isid, .def = NULL },
+	SESSION("startup", config_set_startup, manual, .def = "automatic"),
 	SESSION("connect-timeout", config_set_time, connect_timeout,
 	    RANGE(100, HOUR, "10s")),
 	SESSION("login-timeout", config_set_time, login_timeout,
@@ -104,6 +108,12 @@ const struct config_key config_keys[] = {
 	ACCESS("allow", config_set_allow, allow_all, .list = true,
 	    .required = true),
 	{ CONFIG_BLOCK_ACCESS, "luns", config_set_luns, .list = true },
+
+	RAW("users", config_set_users, users, .list = true),
+	RAW("groups", config_set_groups, groups, .list = true),
+	{ CONFIG_BLOCK_RAW, "portals", config_set_portals, .list = true,
+	    .required = true },
+	RAW("unchecked", config_set_bool, unchecked, .def = "no"),
 };
 
 const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
@@ -129,6 +139,7 @@ config_block_name(enum config_block block)
 		[CONFIG_BLOCK_DAEMON] = "daemon",
 		[CONFIG_BLOCK_SESSION] = "session",
 		[CONFIG_BLOCK_ACCESS] = "access",
+		[CONFIG_BLOCK_RAW] = "raw",
 	};
 
 	return names[block];

@@ -172,6 +172,12 @@ config_free(struct config *cfg)
 	for (size_t i = 0; i < cfg->session_count; i++)
 		config_session_free(&cfg->sessions[i]);
 	free(cfg->sessions);
+	for (size_t i = 0; i < cfg->raw_count; i++) {
+		free(cfg->raw[i].users.list);
+		free(cfg->raw[i].groups.list);
+		free(cfg->raw[i].portals);
+	}
+	free(cfg->raw);
 	free(cfg->user);
 	free(cfg->data_socket);
 	free(cfg->data_socket_group);

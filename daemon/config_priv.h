@@ -84,6 +84,7 @@ enum config_block {
 	CONFIG_BLOCK_DAEMON,
 	CONFIG_BLOCK_SESSION,
 	CONFIG_BLOCK_ACCESS,
+	CONFIG_BLOCK_RAW,
 	CONFIG_BLOCKS
 };
 
@@ -195,12 +196,14 @@ config_set config_set_seconds;	/* uint32_t, s */
 config_set config_set_mode;	/* uint32_t */
 config_set config_set_level;	/* enum log_level */
 config_set config_set_order;	/* bool, true: big */
+config_set config_set_startup;	/* bool, true: manual */
 config_set config_set_digests;	/* struct config_digests */
 /* config_text.c: names and addresses. */
 config_set config_set_socket;	/* char *, path */
 config_set config_set_name;	/* char *, iSCSI name */
 config_set config_set_alias;	/* char * */
 config_set config_set_portal;	/* struct config_portal */
+config_set config_set_portals;	/* struct config_raw, portals and count */
 config_set config_set_isid;	/* struct config_session, isid and isid_set */
 /* config_ids.c: users, groups and what they may. */
 config_set config_set_user;	/* struct config, user, uid and gid */

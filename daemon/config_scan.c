@@ -316,11 +316,6 @@ scan_block_kind(struct scan *s, const struct config_place *at,
 {
 	enum config_block here = s->block[s->depth].kind;
 
-	if (strcmp(name, "raw") == 0 && here == CONFIG_BLOCK_NONE) {
-		config_fail(s->ld, at, name, "raw connections are not "
-		    "available in this version: remove the block");
-		return CONFIG_BLOCK_NONE;
-	}
 	for (int b = CONFIG_BLOCK_DAEMON; b < CONFIG_BLOCKS; b++) {
 		if (strcmp(name, config_block_name((enum config_block)b)) != 0)
 			continue;
@@ -333,7 +328,7 @@ scan_block_kind(struct scan *s, const struct config_place *at,
 		return CONFIG_BLOCK_NONE;
 	}
 	config_fail(s->ld, at, name, "unknown block: correct or remove it "
-	    "(there are 'daemon', 'session NAME' and in it 'access')");
+	    "(there are 'daemon', 'raw', 'session NAME' and in it 'access')");
 	return CONFIG_BLOCK_NONE;
 }
 
@@ -385,7 +380,7 @@ scan_open_block(struct scan *s, const struct config_place *at,
 		return;
 	}
 	kind = scan_block_kind(s, at, name);
-	if (kind != CONFIG_BLOCK_NONE &&
+	if (kind == CONFIG_BLOCK_SESSION &&
 	    s->ld->title_count >= CONFIG_SESSIONS_MAX) {
 		config_fail(s->ld, at, name, "more than %d sessions: "
 		    "remove some", CONFIG_SESSIONS_MAX);

@@ -191,6 +191,105 @@ config_set_portal(struct config_load *ld, const struct config_key *key,
 		    "(HOST, HOST:PORT or [IPV6]:PORT)", v->text, wrong);
 }
 
+/* No bit behind the prefix is set. */
+static bool
+text_is_network(const struct config_portal_rule *rule)
+{
+	for (unsigned bit = rule->prefix; bit < (rule->ipv6 ? 128u : 32u);
+	    bit++)
+		if ((rule->address[bit / 8] >> (7 - bit % 8) & 1) != 0)
+			return false;
+	return true;
+}
+
+/* An IPv4 address in IPv6's clothes: it is IPv4 that will be spoken. */
+static void
+text_unmap(struct config_portal_rule *rule)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	if (!rule->ipv6 || rule->prefix < 96 ||
+	    memcmp(rule->address, mapped, sizeof(mapped)) != 0)
+		return;
+	memmove(rule->address, rule->address + 12, 4);
+	memset(rule->address + 4, 0, 12);
+	rule->prefix -= 96;
+	rule->ipv6 = false;
+}
+
+/* Parse "/PREFIX", if it is there.  Returns what follows it, or NULL. */
+static const char *
+text_prefix(const char *text, struct config_portal_rule *rule)
+{
+	size_t len;
+
+	rule->prefix = rule->ipv6 ? 128 : 32;
+	if (*text != '/')
+		return text;
+	text++;
+	len = strspn(text, TEXT_DIGITS);
+	if (len == 0 || len > 3 || strtoul(text, NULL, 10) > rule->prefix)
+		return NULL;
+	rule->prefix = (unsigned)strtoul(text, NULL, 10);
+	return text + len;
+}
+
+/* Parse ADDRESS[/PREFIX][:PORT].  Returns NULL, or what is wrong. */
+static const char *
+text_portal_rule(const char *text, struct config_portal_rule *rule)
+{
+	bool ipv6 = text[0] == '[';
+	size_t len = strcspn(text + ipv6, ipv6 ? "]" : "/:");
+	char address[INET6_ADDRSTRLEN] = "";
+
+	rule->ipv6 = ipv6;
+	if (len < sizeof(address))
+		memcpy(address, text + ipv6, len);
+	text += ipv6 + len;
+	if (inet_pton(ipv6 ? AF_INET6 : AF_INET, address,
+	    rule->address) != 1 || (ipv6 && *text++ != ']'))
+		return "it begins with an IPv4 address, or with an IPv6 "
+		    "address in [brackets]; names are not looked up";
+	text = text_prefix(text, rule);
+	if (text == NULL)
+		return "after '/' come at most as many bits as the address "
+		    "has";
+	if (!text_is_network(rule))
+		return "behind the prefix the address has only zero bits";
+	text_unmap(rule);
+	if (strcmp(text, ":*") == 0) {
+		rule->port = 0;
+		return NULL;
+	}
+	return text_port(text, &rule->port) == NULL ? NULL : "at the end "
+	    "comes nothing, or ':' and a port, 1 to 65535, or ':*'";
+}
+
+void
+config_set_portals(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, size_t n, void *field)
+{
+	struct config_raw *raw = field;
+	const char *wrong;
+
+	raw->portals = calloc(n, sizeof(*raw->portals));
+	if (raw->portals == NULL) {
+		config_fail_memory(ld);
+		return;
+	}
+	for (; raw->portal_count < n; raw->portal_count++) {
+		const struct config_value *one = &v[raw->portal_count];
+
+		wrong = text_portal_rule(one->text,
+		    &raw->portals[raw->portal_count]);
+		if (wrong != NULL)
+			config_fail(ld, &one->at, key->name, "'%.80s' is no "
+			    "range of portals: %s (write ADDRESS, "
+			    "ADDRESS/PREFIX:PORT or [IPV6]/PREFIX:PORT)",
+			    one->text, wrong);
+	}
+}
+
 void
 config_set_isid(struct config_load *ld, const struct config_key *key,
     const struct config_value *v, size_t n, void *field)

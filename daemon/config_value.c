@@ -233,6 +233,19 @@ config_set_order(struct config_load *ld, const struct config_key *key,
 }
 
 void
+config_set_startup(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, size_t n, void *field)
+{
+	bool manual = strcmp(v->text, "manual") == 0;
+
+	(void)n;
+	if (!manual && strcmp(v->text, "automatic") != 0)
+		config_fail(ld, &v->at, key->name,
+		    "'%.80s' is neither automatic nor manual", v->text);
+	*(bool *)field = manual;
+}
+
+void
 config_set_digests(struct config_load *ld, const struct config_key *key,
     const struct config_value *v, size_t n, void *field)
 {

@@ -176,8 +176,10 @@ make_sessions(struct daemon *d)
 			return false;
 		d->nsessions++;
 	}
-	for (size_t i = 0; i < d->nsessions; i++)
-		session_start(d->sessions[i].session);
+	for (size_t i = 0; i < d->nsessions; i++) {
+		if (!cfg->sessions[i].manual)
+			session_start(d->sessions[i].session);
+	}
 	return true;
 }
 

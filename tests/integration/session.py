@@ -557,6 +557,24 @@ def two_sessions_one_target():
     target.check_no_error()
 
 
+@test("a session with startup = manual stays down, and stops at once")
+def manual_startup():
+    listener = Listener()
+    target = Target()
+    daemon = Daemon(
+        session("quiet", listener.portal, IQN, startup="manual"),
+        session("disk", target.portals[0], target.iqn, startup="automatic"))
+    daemon.wait_up("disk")
+    done = daemon.iscsimux("wait", "quiet", "--timeout", SHORT,
+                           check_status=1)
+    check("quiet" in done.stderr, f"said {done.stderr!r}")
+    shown = daemon.call("session.show", session="quiet")
+    check_equal((shown["up"], shown["last_error"]), (False, ""), "session")
+    check_equal(listener.accepted, [], "connections to its portal")
+    end_cleanly(daemon)
+    check_equal(listener.accepted, [], "connections at the end")
+
+
 # --- What is told
 
 @test("session.show and stats.get agree with the target")

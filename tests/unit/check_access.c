@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Who may use a session (daemon/access.h): the matrix of rules and peers, and
- * that the kernel's word about a peer arrives whole.
+ * Who may use a session and have raw connections (daemon/access.h): the
+ * matrices of rules and peers, and that the kernel's word about a peer arrives
+ * whole.
  */
 #include "config.h"
 
@@ -9,7 +10,9 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include <arpa/inet.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -107,6 +110,194 @@ START_TEST(rule_that_allows_nothing)
 	struct peer peer = { .uid = 1001 };
 
 	ck_assert_uint_eq(access_granted(&s, &peer, SELF), 0);
+}
+END_TEST
+
+/* From here on: raw connections. */
+
+static struct config_portal_rule lab[] = {
+	{ .address = { 192, 0, 2, 0 }, .prefix = 24, .port = 3260 },
+	{ .address = { 198, 51, 100, 128 }, .prefix = 25, .port = 0 },
+	{ .address = { 203, 0, 113, 7 }, .prefix = 32, .port = 3261 },
+	{ .ipv6 = true, .address = { 0x20, 0x01, 0x0d, 0xb8 }, .prefix = 33,
+	    .port = 3260 },
+};
+static struct config_portal_rule any_ipv4[] = {
+	{ .prefix = 0, .port = 0 },
+};
+static struct config_portal_rule any_ipv6[] = {
+	{ .ipv6 = true, .prefix = 0, .port = 0 },
+};
+static struct config_raw raw_rules[] = {
+	{ .users = { 1, alice }, .portal_count = 4, .portals = lab },
+	{ .users = { 2, two_users }, .portal_count = 1,
+	    .portals = any_ipv4 },
+	{ .groups = { 1, storage }, .portal_count = 1, .portals = any_ipv6,
+	    .unchecked = true },
+	{ .users = { 1, alice }, .groups = { 1, storage }, .portal_count = 1,
+	    .portals = &lab[2], .unchecked = true },
+};
+static const struct config raw_config = { .raw_count = 4, .raw = raw_rules };
+static const struct config raw_none;
+
+/* An address as the look-up of a name gives it. */
+static socklen_t
+address(const char *host, uint16_t port, struct sockaddr_storage *ss)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)ss;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+
+	memset(ss, 0, sizeof(*ss));
+	if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
+		ss->ss_family = AF_INET;
+		in->sin_port = htons(port);
+		return sizeof(*in);
+	}
+	ck_assert_int_eq(inet_pton(AF_INET6, host, &in6->sin6_addr), 1);
+	ss->ss_family = AF_INET6;
+	in6->sin6_port = htons(port);
+	in6->sin6_scope_id = 1;
+	return sizeof(*in6);
+}
+
+enum raw_outcome {
+	RAW_NO,
+	RAW_YES,
+	RAW_UNCHECKED
+};
+
+static enum raw_outcome
+raw_outcome(const struct config *cfg, const struct peer *peer,
+    const char *host, uint16_t port)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = address(host, port, &ss);
+	bool unchecked = true;
+
+	if (!access_raw(cfg, peer, SELF, (struct sockaddr *)&ss, len,
+	    &unchecked)) {
+		ck_assert(!unchecked);
+		return RAW_NO;
+	}
+	return unchecked ? RAW_UNCHECKED : RAW_YES;
+}
+
+static const struct {
+	const char		*host;
+	uint16_t		 port;
+	enum raw_outcome	 alice, two, group;
+} raw_matrix[] = {
+	/* A range, its first and last address and its neighbours. */
+	{ "192.0.2.0", 3260, RAW_YES, RAW_YES, RAW_NO },
+	{ "192.0.2.255", 3260, RAW_YES, RAW_YES, RAW_NO },
+	{ "192.0.1.255", 3260, RAW_NO, RAW_YES, RAW_NO },
+	{ "192.0.3.0", 3260, RAW_NO, RAW_YES, RAW_NO },
+	{ "198.51.100.128", 3260, RAW_YES, RAW_YES, RAW_NO },
+	{ "198.51.100.255", 3260, RAW_YES, RAW_YES, RAW_NO },
+	{ "198.51.100.127", 3260, RAW_NO, RAW_YES, RAW_NO },
+	{ "198.51.101.128", 3260, RAW_NO, RAW_YES, RAW_NO },
+	{ "198.51.100.0", 3260, RAW_NO, RAW_YES, RAW_NO },
+	{ "2001:db8::", 3260, RAW_YES, RAW_NO, RAW_UNCHECKED },
+	{ "2001:db8:7fff:ffff:ffff:ffff:ffff:ffff", 3260, RAW_YES, RAW_NO,
+	    RAW_UNCHECKED },
+	{ "2001:db8:8000::", 3260, RAW_NO, RAW_NO, RAW_UNCHECKED },
+	{ "2001:db9::", 3260, RAW_NO, RAW_NO, RAW_UNCHECKED },
+	/* Ports: the one of the rule, any, another. */
+	{ "192.0.2.1", 3261, RAW_NO, RAW_YES, RAW_NO },
+	{ "192.0.2.1", 0, RAW_NO, RAW_YES, RAW_NO },
+	{ "198.51.100.129", 1, RAW_YES, RAW_YES, RAW_NO },
+	{ "2001:db8::1", 3261, RAW_NO, RAW_NO, RAW_UNCHECKED },
+	/* A rule of its own makes a user's checks optional there. */
+	{ "203.0.113.7", 3261, RAW_UNCHECKED, RAW_YES, RAW_UNCHECKED },
+	{ "203.0.113.7", 3260, RAW_NO, RAW_YES, RAW_NO },
+	{ "203.0.113.6", 3261, RAW_NO, RAW_YES, RAW_NO },
+	/* IPv4 through an IPv6 socket is IPv4. */
+	{ "::ffff:192.0.2.1", 3260, RAW_YES, RAW_YES, RAW_NO },
+	{ "::ffff:192.0.3.1", 3260, RAW_NO, RAW_YES, RAW_NO },
+	{ "::ffff:203.0.113.7", 3261, RAW_UNCHECKED, RAW_YES,
+	    RAW_UNCHECKED },
+	/* But not whatever ends like it. */
+	{ "::192.0.2.1", 3260, RAW_NO, RAW_NO, RAW_UNCHECKED },
+	{ "c000:0200::", 3260, RAW_NO, RAW_NO, RAW_UNCHECKED },
+	{ "::1", 3260, RAW_NO, RAW_NO, RAW_UNCHECKED },
+	{ "127.0.0.1", 3260, RAW_NO, RAW_YES, RAW_NO },
+};
+
+START_TEST(raw_matrix_holds)
+{
+	static const struct peer by_user = { .uid = 1001, .gid = 9 };
+	static const struct peer second = { .uid = 1003, .gid = 9 };
+	const struct peer by_group = { .uid = 1009, .gid = 9,
+	    GROUPS(groups_storage) };
+	static const struct peer primary = { .uid = 1009, .gid = 2001 };
+	const char *host = raw_matrix[_i].host;
+	uint16_t port = raw_matrix[_i].port;
+
+	ck_assert_int_eq(raw_outcome(&raw_config, &by_user, host, port),
+	    raw_matrix[_i].alice);
+	ck_assert_int_eq(raw_outcome(&raw_config, &second, host, port),
+	    raw_matrix[_i].two);
+	ck_assert_int_eq(raw_outcome(&raw_config, &by_group, host, port),
+	    raw_matrix[_i].group);
+	ck_assert_int_eq(raw_outcome(&raw_config, &primary, host, port),
+	    raw_matrix[_i].group);
+}
+END_TEST
+
+/* Root and the daemon's own user, everywhere; others only by a rule. */
+START_TEST(raw_without_rule)
+{
+	static const struct {
+		struct peer peer;
+		bool trusted, any;
+	} who[] = {
+		{ { .uid = 0, .gid = 0 }, true, true },
+		{ { .uid = SELF, .gid = 9 }, true, true },
+		{ { .uid = 1001, .gid = 9 }, false, true },
+		{ { .uid = 1009, .gid = 2001 }, false, true },
+		{ { .uid = 1009, .gid = 0 }, false, false },
+		{ { .uid = 1009, .gid = SELF }, false, false },
+		{ { .uid = (uid_t)-1, .gid = 2001 }, false, false },
+	};
+	enum raw_outcome wanted;
+
+	for (size_t i = 0; i < sizeof(who) / sizeof(who[0]); i++) {
+		const struct peer *peer = &who[i].peer;
+
+		wanted = who[i].trusted ? RAW_UNCHECKED : RAW_NO;
+		ck_assert_int_eq(raw_outcome(&raw_none, peer, "192.0.2.1",
+		    3260), wanted);
+		ck_assert_int_eq(raw_outcome(&raw_none, peer, "::1", 1),
+		    wanted);
+		ck_assert_int_eq(raw_outcome(&raw_config, peer, "127.0.0.1",
+		    1), wanted);
+		ck_assert_int_eq(access_raw_any(&raw_none, peer, SELF),
+		    who[i].trusted);
+		ck_assert_int_eq(access_raw_any(&raw_config, peer, SELF),
+		    who[i].any);
+	}
+}
+END_TEST
+
+/* What is no whole IP address is nowhere. */
+START_TEST(raw_no_address)
+{
+	static const struct peer peer = { .uid = 1002 };
+	struct sockaddr_storage ss;
+	struct sockaddr *sa = (struct sockaddr *)&ss;
+	socklen_t len = address("192.0.2.1", 3260, &ss);
+	bool unchecked;
+
+	ck_assert(access_raw(&raw_config, &peer, SELF, sa, len, &unchecked));
+	ck_assert(!access_raw(&raw_config, &peer, SELF, sa, len - 1,
+	    &unchecked));
+	ss.ss_family = AF_UNIX;
+	ck_assert(!access_raw(&raw_config, &peer, SELF, sa, len,
+	    &unchecked));
+	len = address("::ffff:192.0.2.1", 3260, &ss);
+	ck_assert(access_raw(&raw_config, &peer, SELF, sa, len, &unchecked));
+	ck_assert(!access_raw(&raw_config, &peer, SELF, sa, len - 1,
+	    &unchecked));
 }
 END_TEST
 
@@ -208,6 +399,10 @@ main(void)
 	tcase_add_loop_test(tc, matrix_holds, 0,
 	    (int)(sizeof(matrix) / sizeof(matrix[0])));
 	tcase_add_test(tc, rule_that_allows_nothing);
+	tcase_add_loop_test(tc, raw_matrix_holds, 0,
+	    (int)(sizeof(raw_matrix) / sizeof(raw_matrix[0])));
+	tcase_add_test(tc, raw_without_rule);
+	tcase_add_test(tc, raw_no_address);
 	tcase_add_test(tc, own_credentials);
 	tcase_add_test(tc, no_socket);
 	tcase_add_test(tc, credentials_of_another);

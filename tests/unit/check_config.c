@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -257,6 +258,92 @@ START_TEST(portal)
 }
 END_TEST
 
+START_TEST(startup)
+{
+	struct fixture fx;
+
+	fixture_init(&fx);
+	ck_assert(!session_with(&fx, "")->manual);
+	ck_assert(!session_with(&fx, "startup = automatic")->manual);
+	ck_assert(session_with(&fx, "startup = manual")->manual);
+	fixture_free(&fx);
+}
+END_TEST
+
+START_TEST(raw_rules)
+{
+	struct fixture fx;
+	const struct config *cfg;
+
+	fixture_init(&fx);
+	ck_assert_uint_eq(fixture_good(&fx, "")->raw_count, 0);
+	cfg = fixture_good(&fx, "raw { users = { root, 1000 } portals = "
+	    "192.0.2.1 }\n" FIXTURE_SESSION("s") "}\nraw {\nunchecked = yes\n"
+	    "groups = 7\nportals = { 0.0.0.0/0:*, '[::]/0:*',\n[::1] }\n}\n");
+	ck_assert_uint_eq(cfg->session_count, 1);
+	ck_assert_uint_eq(cfg->raw_count, 2);
+	ck_assert_uint_eq(cfg->raw[0].users.count, 2);
+	ck_assert_uint_eq(cfg->raw[0].users.list[1], 1000);
+	ck_assert_uint_eq(cfg->raw[0].groups.count, 0);
+	ck_assert_uint_eq(cfg->raw[0].portal_count, 1);
+	ck_assert(!cfg->raw[0].unchecked);
+	ck_assert_uint_eq(cfg->raw[1].users.count, 0);
+	ck_assert_uint_eq(cfg->raw[1].groups.count, 1);
+	ck_assert_uint_eq(cfg->raw[1].groups.list[0], 7);
+	ck_assert_uint_eq(cfg->raw[1].portal_count, 3);
+	ck_assert(cfg->raw[1].unchecked);
+	fixture_free(&fx);
+}
+END_TEST
+
+static const struct {
+	const char	*text;
+	bool		 ipv6;
+	const char	*address;
+	unsigned	 prefix;
+	unsigned	 port;
+} portal_rules[] = {
+	{ "192.0.2.1", false, "192.0.2.1", 32, 3260 },
+	{ "192.0.2.1:1", false, "192.0.2.1", 32, 1 },
+	{ "192.0.2.1:65535", false, "192.0.2.1", 32, 65535 },
+	{ "192.0.2.0/24:*", false, "192.0.2.0", 24, 0 },
+	{ "192.0.2.128/25", false, "192.0.2.128", 25, 3260 },
+	{ "192.0.2.255/32", false, "192.0.2.255", 32, 3260 },
+	{ "128.0.0.0/1", false, "128.0.0.0", 1, 3260 },
+	{ "0.0.0.0/0:*", false, "0.0.0.0", 0, 0 },
+	{ "[::]/0", true, "::", 0, 3260 },
+	{ "[::1]", true, "::1", 128, 3260 },
+	{ "[2001:db8::]/32:3261", true, "2001:db8::", 32, 3261 },
+	{ "[2001:db8::8]/125:*", true, "2001:db8::8", 125, 0 },
+	/* IPv4 in IPv6's clothes, and what is not. */
+	{ "[::ffff:192.0.2.1]", false, "192.0.2.1", 32, 3260 },
+	{ "[::ffff:192.0.2.0]/120:*", false, "192.0.2.0", 24, 0 },
+	{ "[::ffff:0:0]/96", false, "0.0.0.0", 0, 3260 },
+	{ "[::fffe:0:0]/95", true, "::fffe:0:0", 95, 3260 },
+	{ "[::192.0.2.1]", true, "::192.0.2.1", 128, 3260 },
+};
+
+START_TEST(portal_rule)
+{
+	struct fixture fx;
+	const struct config_portal_rule *rule;
+	uint8_t address[16] = { 0 };
+	char text[256];
+
+	fixture_init(&fx);
+	snprintf(text, sizeof(text), "raw { users = 1 portals = %s }\n",
+	    portal_rules[_i].text);
+	rule = &fixture_good(&fx, text)->raw[0].portals[0];
+	ck_assert_int_eq(inet_pton(portal_rules[_i].ipv6 ? AF_INET6 : AF_INET,
+	    portal_rules[_i].address, address), 1);
+	ck_assert_int_eq(rule->ipv6, portal_rules[_i].ipv6);
+	ck_assert_mem_eq(rule->address, address, sizeof(address));
+	ck_assert_uint_eq(rule->prefix, portal_rules[_i].prefix);
+	ck_assert_uint_eq(rule->port, portal_rules[_i].port);
+	fixture_free(&fx);
+}
+END_TEST
+
 /* What libconfuse would expand, cut or unescape comes out as it went in. */
 START_TEST(literal)
 {
@@ -404,14 +491,33 @@ documented(const struct config_key *key, char *buf, size_t size)
 	return buf;
 }
 
+/* The part of the manual, or of the example, that is about a block. */
+static char *
+part_of(char *text, const char *begin, const char *end)
+{
+	char *part = strstr(text, begin), *after;
+
+	ck_assert_msg(part != NULL, "no '%s'", begin);
+	after = strstr(part + strlen(begin), end);
+	if (after != NULL)
+		after[1] = '\0';
+	return part;
+}
+
 START_TEST(manual)
 {
+	static const char *const parts[CONFIG_BLOCKS] = {
+		[CONFIG_BLOCK_DAEMON] = "\n.Sh DAEMON\n",
+		[CONFIG_BLOCK_SESSION] = "\n.Sh SESSION\n",
+		[CONFIG_BLOCK_ACCESS] = "\n.Ss Access\n",
+		[CONFIG_BLOCK_RAW] = "\n.Sh RAW\n",
+	};
 	const struct config_key *key = &config_keys[_i];
 	char *text = source_file("iscsimuxd.conf.5");
 	char buf[256], def[128], *item, *end, *found;
 
 	snprintf(buf, sizeof(buf), "\n.It Ic %s = ", key->name);
-	item = strstr(text, buf);
+	item = strstr(part_of(text, parts[key->block], "\n.S"), buf);
 	ck_assert_msg(item != NULL, "%s is not in the manual", key->name);
 	ck_assert_msg(strstr(item + 1, buf) == NULL, "%s is there twice",
 	    key->name);
@@ -435,6 +541,12 @@ END_TEST
 
 START_TEST(example)
 {
+	static const char *const parts[CONFIG_BLOCKS] = {
+		[CONFIG_BLOCK_DAEMON] = "\n#daemon {\n",
+		[CONFIG_BLOCK_SESSION] = "\n#session disk1 {\n",
+		[CONFIG_BLOCK_ACCESS] = "\n\t#access {\n",
+		[CONFIG_BLOCK_RAW] = "\n#raw {\n",
+	};
 	const struct config_key *key = &config_keys[_i];
 	char *text = source_file("iscsimuxd.conf.example");
 	char buf[256], def[128];
@@ -446,7 +558,8 @@ START_TEST(example)
 		snprintf(buf, sizeof(buf), "# The key %s is known", key->name);
 	else
 		snprintf(buf, sizeof(buf), "\t#%s = ", key->name);
-	ck_assert_msg(strstr(text, buf) != NULL, "no '%s'", buf);
+	ck_assert_msg(strstr(part_of(text, parts[key->block], "\n#}"),
+	    buf) != NULL, "no '%s'", buf);
 	free(text);
 }
 END_TEST
@@ -499,6 +612,8 @@ START_TEST(example_loads)
 	ck_assert_uint_eq(cfg->session_count, 1);
 	ck_assert_str_eq(cfg->sessions[0].name, "disk1");
 	ck_assert_uint_eq(cfg->sessions[0].access_count, 1);
+	ck_assert_uint_eq(cfg->raw_count, 1);
+	ck_assert_uint_eq(cfg->raw[0].portal_count, 3);
 	free(in);
 	free(text);
 	fixture_free(&fx);
@@ -518,6 +633,10 @@ main(void)
 	tcase_add_test(tc, access_rules);
 	tcase_add_loop_test(tc, portal, 0,
 	    (int)(sizeof(portals) / sizeof(portals[0])));
+	tcase_add_test(tc, startup);
+	tcase_add_test(tc, raw_rules);
+	tcase_add_loop_test(tc, portal_rule, 0,
+	    (int)(sizeof(portal_rules) / sizeof(portal_rules[0])));
 	tcase_add_test(tc, literal);
 	tcase_add_test(tc, long_values);
 	tcase_add_test(tc, session_names);

@@ -13,6 +13,8 @@
 #define D(line)		"daemon {\n" line "\n}\n"
 #define S(line)		FIXTURE_SESSION("s") line "\n}\n"
 #define A(line)		S("access {\n" line "\n}")
+#define R(line)		"raw {\n" line "\ngroups = 0\nportals = [::1]\n}\n"
+#define P(value)	"raw {\nusers = 0\nportals = " value "\n}\n"
 
 /* `errors` is the number of errors, `first` the whole text of the first. */
 static const struct {
@@ -37,14 +39,17 @@ static const struct {
 	    "'session': move it there" },
 	{ "blob x {\n a = 1 b { c = {1} }\n}\n", 1, "$/main.conf:1: blob: "
 	    "unknown block: correct or remove it (there are 'daemon', "
-	    "'session NAME' and in it 'access')" },
+	    "'raw', 'session NAME' and in it 'access')" },
 	{ "access { }\n", 1, "$/main.conf:1: access: this block belongs in a "
 	    "block 'session': move it" },
 	{ D("session x { }"), 1, "$/main.conf:2: session: this block belongs "
 	    "outside of every block: move it" },
-	{ "raw {\nusers = { root }\n}\n", 1, "$/main.conf:1: raw: raw "
-	    "connections are not available in this version: remove the "
-	    "block" },
+	{ S("raw { }"), 1, "$/main.conf:4: raw: this block belongs outside of "
+	    "every block: move it" },
+	{ "portals = [::1]\n", 1, "$/main.conf:1: portals: belongs in a block "
+	    "'raw': move it there" },
+	{ R("allow = all"), 1, "$/main.conf:2: allow: belongs in a block "
+	    "'access': move it there" },
 
 	/* Repeats. */
 	{ D("user = root\nuser = root"), 1, "$/main.conf:3: user: repeated: "
@@ -73,6 +78,14 @@ static const struct {
 	    "'access' block: write 'allow = ...'" },
 	{ A("allow = { all }"), 1, "$/main.conf:4: access: names nobody: add "
 	    "'users' or 'groups'" },
+	{ "raw {\nusers = 0\n}\n", 1, "$/main.conf:1: portals: missing in "
+	    "this 'raw' block: write 'portals = ...'" },
+	{ "\nraw {\nportals = [::1]\n}\n", 1, "$/main.conf:2: raw: names "
+	    "nobody: add 'users' or 'groups'" },
+	{ "raw {\nusers = 0\nportals = { }\n}\n", 2, "$/main.conf:3: portals: "
+	    "empty list: add a value or remove the key" },
+	{ "raw lab { users = 0 portals = [::1] }\n", 1, "$/main.conf:1: raw: "
+	    "takes no name: remove 'lab'" },
 	{ A("users = { }\nallow = { all }"), 2, "$/main.conf:5: users: empty "
 	    "list: add a value or remove the key" },
 	{ D("user =\nlog-level = info"), 1, "$/main.conf:2: user: a value is "
@@ -116,8 +129,8 @@ static const struct {
 	{ "daemon {\n", 1, "$/main.conf:1: daemon: the block is not closed: "
 	    "a '}' is missing" },
 	{ "daemon {\nblob {\n", 3, "$/main.conf:2: blob: unknown block: "
-	    "correct or remove it (there are 'daemon', 'session NAME' and in "
-	    "it 'access')" },
+	    "correct or remove it (there are 'daemon', 'raw', 'session NAME' "
+	    "and in it 'access')" },
 	{ D("user = { root }"), 1, "$/main.conf:2: user: takes one value, not "
 	    "a list: remove the braces" },
 	{ A("users = { root disk }\nallow = all"), 1, "$/main.conf:5: users: "
@@ -192,6 +205,33 @@ static const struct {
 	{ D("data-socket = /a\ncontrol-socket = /a"), 1, "$/main.conf:3: "
 	    "control-socket: the same path as data-socket: change one of "
 	    "them" },
+	{ S("startup = onboot"), 1, "$/main.conf:4: startup: 'onboot' is "
+	    "neither automatic nor manual" },
+	{ R("unchecked = all"), 1, "$/main.conf:2: unchecked: 'all' is "
+	    "neither yes nor no" },
+	{ R("users = no_such_user"), 1, "$/main.conf:2: users: there is no "
+	    "user 'no_such_user': correct it or create the user" },
+	{ P("192.0.2.1/24"), 1, "$/main.conf:3: portals: '192.0.2.1/24' is no "
+	    "range of portals: behind the prefix the address has only zero "
+	    "bits (write ADDRESS, ADDRESS/PREFIX:PORT or "
+	    "[IPV6]/PREFIX:PORT)" },
+	{ P("disk.example.com"), 1, "$/main.conf:3: portals: "
+	    "'disk.example.com' is no range of portals: it begins with an "
+	    "IPv4 address, or with an IPv6 address in [brackets]; names are "
+	    "not looked up (write ADDRESS, ADDRESS/PREFIX:PORT or "
+	    "[IPV6]/PREFIX:PORT)" },
+	{ P("192.0.2.0/33"), 1, "$/main.conf:3: portals: '192.0.2.0/33' is no "
+	    "range of portals: after '/' come at most as many bits as the "
+	    "address has (write ADDRESS, ADDRESS/PREFIX:PORT or "
+	    "[IPV6]/PREFIX:PORT)" },
+	{ P("192.0.2.1:0"), 1, "$/main.conf:3: portals: '192.0.2.1:0' is no "
+	    "range of portals: at the end comes nothing, or ':' and a port, "
+	    "1 to 65535, or ':*' (write ADDRESS, ADDRESS/PREFIX:PORT or "
+	    "[IPV6]/PREFIX:PORT)" },
+	{ P("{ 192.0.2.1,\n[::3]/127,\nlocalhost }"), 2, "$/main.conf:4: "
+	    "portals: '[::3]/127' is no range of portals: behind the prefix "
+	    "the address has only zero bits (write ADDRESS, "
+	    "ADDRESS/PREFIX:PORT or [IPV6]/PREFIX:PORT)" },
 	{ S("digest-byte-order = native"), 1, "$/main.conf:4: "
 	    "digest-byte-order: 'native' is neither little nor big" },
 	{ S("header-digest = \"CRC32C,None\""), 1, "$/main.conf:4: "
@@ -270,6 +310,23 @@ static const struct {
 	{ "portal", "a:1:2" }, { "portal", "1.2.3" }, { "portal", "1.2.3.256" },
 	{ "portal", "a b" }, { "portal", "-a" }, { "portal", ".a" },
 	{ "portal", "[]" }, { "portal", "[fe80::1%abcdefghijklmnopqrst]" },
+	{ "portals", "" }, { "portals", ":3260" }, { "portals", "*" },
+	{ "portals", "::1" }, { "portals", "[::1" }, { "portals", "[]" },
+	{ "portals", "[::1]3260" }, { "portals", "[::1]:" },
+	{ "portals", "[127.0.0.1]" }, { "portals", "[fe80::1%lo]" },
+	{ "portals", "[::1]/129" }, { "portals", "[::1]/" },
+	{ "portals", "[::1]/-1" }, { "portals", "[::1]/128/128" },
+	{ "portals", "[::1/128]" }, { "portals", "[::1]/0128" },
+	{ "portals", "[::ffff:192.0.2.1]/120" }, { "portals", "[8000::]/0" },
+	{ "portals", "1.2.3" }, { "portals", "1.2.3.256" },
+	{ "portals", "1.2.3.4/" }, { "portals", "1.2.3.4/x" },
+	{ "portals", "1.2.3.4/31:*x" }, { "portals", "1.2.3.4:65536" },
+	{ "portals", "1.2.3.4:" }, { "portals", "1.2.3.4:**" },
+	{ "portals", "1.2.3.4:1/32" }, { "portals", "1.2.3.4 " },
+	{ "portals", "1.2.3.5/31" }, { "portals", "1.2.3.4/4294967328" },
+	{ "portals", "0x1.2.3.4" }, { "portals", "localhost" },
+	{ "portals", "1.2.3.4,1.2.3.5" },
+	{ "portals", "0000:0000:0000:0000:0000:0000:0000:0000:0000:0001" },
 	{ "target", "" }, { "target", "disk" }, { "target", "iqn.2004" },
 	{ "target", "iqn.2004-13.com.example" },
 	{ "target", "iqn.2004-00.com.example" },
@@ -283,17 +340,19 @@ static const struct {
 START_TEST(bad_value)
 {
 	struct fixture fx;
-	char text[512], expected[64];
-	bool portal = strcmp(bad_values[_i].key, "portal") == 0;
+	char text[512], expected[128];
+	const char *key = bad_values[_i].key;
+	bool raw = strcmp(key, "portals") == 0;
 
 	fixture_init(&fx);
-	snprintf(text, sizeof(text), "session s {\n%s = \"%s\"\n%s\n}\n",
-	    bad_values[_i].key, bad_values[_i].value,
-	    portal ? "target = " FIXTURE_IQN "t" : "portal = a");
+	snprintf(text, sizeof(text), "%s {\n%s = \"%s\"\n%s\n}\n",
+	    raw ? "raw" : "session s", key, bad_values[_i].value,
+	    raw ? "users = 0" : strcmp(key, "portal") == 0 ?
+	    "target = " FIXTURE_IQN "t" : "portal = a");
 	ck_assert_int_eq(fixture_load_text(&fx, text), -EINVAL);
 	ck_assert_uint_eq(fx.errs.total, 1);
 	snprintf(expected, sizeof(expected), "/main.conf:2: %s: '%s' is no ",
-	    bad_values[_i].key, bad_values[_i].value);
+	    key, bad_values[_i].value);
 	ck_assert_msg(strstr(fx.errs.text[0], expected) != NULL, "%s",
 	    fx.errs.text[0]);
 	fixture_free(&fx);
