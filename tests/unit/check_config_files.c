@@ -280,6 +280,44 @@ START_TEST(no_main)
 }
 END_TEST
 
+/* As many sessions as there may be, whole and with other blocks after them,
+ * and one more. */
+START_TEST(many_sessions)
+{
+	struct fixture fx;
+
+	fixture_init(&fx);
+	for (unsigned more = 0; more < 2; more++) {
+		char *text = NULL;
+		size_t len;
+		FILE *f = open_memstream(&text, &len);
+
+		ck_assert_ptr_nonnull(f);
+		for (unsigned i = 0; i < 1024 + more; i++)
+			fprintf(f, "session s%u { portal = a target = "
+			    FIXTURE_IQN "t\naccess { users = 0 allow = all }\n"
+			    "}\n", i);
+		fputs("raw { users = 0 portals = [::1] }\ndaemon { }\n", f);
+		ck_assert_int_eq(fclose(f), 0);
+		if (more == 0) {
+			fixture_good(&fx, text);
+			ck_assert_uint_eq(fx.cfg->session_count, 1024);
+			ck_assert_uint_eq(fx.cfg->sessions[1023].access_count,
+			    1);
+			ck_assert_uint_eq(fx.cfg->raw_count, 1);
+		} else {
+			ck_assert_int_eq(fixture_load_text(&fx, text),
+			    -EINVAL);
+			ck_assert_uint_eq(fx.errs.total, 1);
+			fixture_error_is(&fx, 0, "$/main.conf:3073: session: "
+			    "more than 1024 sessions: remove some");
+		}
+		free(text);
+	}
+	fixture_free(&fx);
+}
+END_TEST
+
 START_TEST(bytes)
 {
 	static const char nul[] = "daemon {\n\nuser = ro\0ot\n}\n";
@@ -413,6 +451,7 @@ main(void)
 	tcase_add_test(tc, no_files);
 	tcase_add_test(tc, no_permission);
 	tcase_add_test(tc, no_main);
+	tcase_add_test(tc, many_sessions);
 	tcase_add_test(tc, bytes);
 	tcase_add_loop_test(tc, hostile_sizes, 0, 12);
 	tcase_add_loop_test(tc, initiator, 0,
