@@ -280,20 +280,53 @@ on_timeout(void *arg)
 		attempt_failed(c, ETIMEDOUT);
 }
 
+/* The look-up gave addresses, but none that may be tried. */
+static void
+fail_denied(struct conn *c, const struct conn_addr *first, unsigned ndenied)
+{
+	char name[CONN_NAME_MAX];
+
+	format_addr(&first->sa, first->len, name, sizeof(name));
+	if (ndenied == 1)
+		fail(c, EACCES, "connect to %s: not permitted", name);
+	else
+		fail(c, EACCES, "connect to %s, the first of %u addresses of "
+		    "%s: not permitted", name, ndenied, c->host);
+}
+
+/* Keep the addresses that may be tried; count the others, keep the first. */
+static void
+take_addresses(struct conn *c, const struct addrinfo *res,
+    struct conn_addr *denied, unsigned *ndenied)
+{
+	struct conn_addr addr;
+
+	for (; res != NULL && c->naddrs < RESOLVE_MAX_ADDRS;
+	    res = res->ai_next) {
+		if (res->ai_addrlen > sizeof(addr.sa))
+			continue;
+		memcpy(&addr.sa, res->ai_addr, res->ai_addrlen);
+		addr.len = res->ai_addrlen;
+		if (c->ops->permits == NULL || c->ops->permits(c->arg,
+		    (const struct sockaddr *)&addr.sa, addr.len))
+			c->addrs[c->naddrs++] = addr;
+		else if ((*ndenied)++ == 0)
+			*denied = addr;
+	}
+}
+
 static void
 on_addresses(void *arg, int error, const struct addrinfo *res)
 {
 	struct conn *c = arg;
-	struct conn_addr *addr;
+	struct conn_addr denied;
+	unsigned ndenied = 0;
 
 	c->lookup = NULL;
-	for (; res != NULL && c->naddrs < RESOLVE_MAX_ADDRS;
-	    res = res->ai_next) {
-		if (res->ai_addrlen > sizeof(addr->sa))
-			continue;
-		addr = &c->addrs[c->naddrs++];
-		memcpy(&addr->sa, res->ai_addr, res->ai_addrlen);
-		addr->len = res->ai_addrlen;
+	take_addresses(c, res, &denied, &ndenied);
+	if (c->naddrs == 0 && ndenied > 0) {
+		fail_denied(c, &denied, ndenied);
+		return;
 	}
 	if (c->naddrs == 0) {
 		fail(c, EHOSTUNREACH, "look-up of %s: %s", c->host,
@@ -367,6 +400,39 @@ on_adopted(void *arg)
 	c->want = LOOP_READ;
 	loop_io_want(c->io, c->want);
 	c->ops->on_connected(c->arg);
+}
+
+/* A number that the kernel tells of a socket; negative errno on failure. */
+static int
+socket_number(int fd, int option)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	if (getsockopt(fd, SOL_SOCKET, option, &value, &len) == -1)
+		return -errno;
+	return value;
+}
+
+int
+conn_check_tcp(int fd)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	int domain = socket_number(fd, SO_DOMAIN);
+
+	if (domain < 0)
+		return domain;
+	if (domain != AF_INET && domain != AF_INET6)
+		return -EAFNOSUPPORT;
+	if (socket_number(fd, SO_TYPE) != SOCK_STREAM)
+		return -EPROTOTYPE;
+	if (socket_number(fd, SO_PROTOCOL) != IPPROTO_TCP)
+		return -EPROTONOSUPPORT;
+	/* A listening socket has no peer, nor has one that still connects. */
+	if (getpeername(fd, (struct sockaddr *)&sa, &len) == -1)
+		return -errno;
+	return 0;
 }
 
 /* 0 if `fd` is a connected stream socket, or an errno. */

@@ -25,6 +25,12 @@ enum conn_io {
 };
 
 struct conn_ops {
+	/*
+	 * May this address be tried?  Asked for each that the look-up yields;
+	 * it must not close the connection.  NULL: all may.  If none may,
+	 * on_failed() is told EACCES.
+	 */
+	bool (*permits)(void *arg, const struct sockaddr *sa, socklen_t len);
 	/* Connected; reading starts.  Never from inside conn_dial(). */
 	void (*on_connected)(void *arg);
 	/* Bytes may be there to be read. */
@@ -55,6 +61,13 @@ struct conn *conn_dial(struct worker *w, const char *host, uint16_t port,
  */
 struct conn *conn_adopt(struct worker *w, int fd, const struct conn_ops *ops,
     void *arg);
+
+/*
+ * Is `fd`, which may come from anybody, a connected TCP socket over IPv4 or
+ * IPv6?  Returns 0, or a negative errno: ENOTSOCK, EAFNOSUPPORT, EPROTOTYPE,
+ * EPROTONOSUPPORT or ENOTCONN.  conn_adopt() takes other streams too.
+ */
+int conn_check_tcp(int fd);
 
 /*
  * What the connection is called where it is named: "" at first, or the name

@@ -105,6 +105,14 @@ pump_down(struct pump *p, int error, const char *fmt, ...)
 	p->ops->on_down(p->arg, error, reason);
 }
 
+static bool
+permits(void *arg, const struct sockaddr *sa, socklen_t len)
+{
+	struct pump *p = arg;
+
+	return p->ops->permits == NULL || p->ops->permits(p->arg, sa, len);
+}
+
 static void
 on_connected(void *arg)
 {
@@ -148,6 +156,7 @@ on_failed(void *arg, int error, const char *what)
 }
 
 static const struct conn_ops conn_ops = {
+	.permits = permits,
 	.on_connected = on_connected,
 	.on_readable = on_readable,
 	.on_writable = on_writable,

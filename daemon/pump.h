@@ -15,6 +15,7 @@
 #define DAEMON_PUMP_H
 
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -64,6 +65,8 @@ struct rxpdu {
 };
 
 struct pump_ops {
+	/* As in struct conn_ops: may this address be tried?  NULL: all may. */
+	bool (*permits)(void *arg, const struct sockaddr *sa, socklen_t len);
 	void (*on_connected)(void *arg);
 	/* A complete PDU with right digests. */
 	void (*on_pdu)(void *arg, struct rxpdu *pdu);

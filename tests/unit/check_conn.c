@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -400,6 +401,90 @@ START_TEST(test_adopt_refuses)
 }
 END_TEST
 
+/* Which addresses of a look-up may be tried. */
+static sa_family_t permitted_family;
+static unsigned asked;
+
+static bool
+permits(void *arg, const struct sockaddr *sa, socklen_t len)
+{
+	struct sockaddr_in in;
+
+	ck_assert_ptr_eq(arg, &fx);
+	asked++;
+	/* The port is there as well. */
+	ck_assert_uint_le(sizeof(in), len);
+	memcpy(&in, sa, sizeof(in));
+	ck_assert_uint_eq(ntohs(in.sin_port), fx.port);
+	return sa->sa_family == permitted_family;
+}
+
+static const struct conn_ops asking_ops = {
+	.permits = permits,
+	.on_connected = on_connected,
+	.on_readable = on_readable,
+	.on_writable = on_writable,
+	.on_failed = on_failed
+};
+
+static void
+dial_asking(const char *host, sa_family_t permitted)
+{
+	permitted_family = permitted;
+	ck_assert(bind_loopback(AF_INET));
+	ck_assert_int_eq(listen(fx.listener, 5), 0);
+	fx.conn = conn_dial(fx.worker, host, fx.port, FOREVER, &asking_ops,
+	    &fx);
+	ck_assert_ptr_nonnull(fx.conn);
+	UNTIL(fx.connected + fx.failed > 0);
+	ck_assert_uint_ge(asked, 1);
+}
+
+START_TEST(test_permitted)
+{
+	dial_asking("127.0.0.1", AF_INET);
+	ck_assert_uint_eq(asked, 1);
+	ck_assert_uint_eq(fx.connected, 1);
+}
+END_TEST
+
+/* A name with an address that may be tried, perhaps among others. */
+START_TEST(test_permitted_name)
+{
+	dial_asking("localhost", AF_INET);
+	ck_assert_uint_eq(fx.connected, 1);
+	ck_assert_int_eq(strncmp(conn_peer(fx.conn), "127.0.0.1:", 10), 0);
+}
+END_TEST
+
+START_TEST(test_not_permitted)
+{
+	char what[128];
+	struct pollfd pfd;
+
+	dial_asking("127.0.0.1", AF_INET6);
+	ck_assert_uint_eq(fx.failed, 1);
+	ck_assert_int_eq(fx.error, EACCES);
+	snprintf(what, sizeof(what), "connect to 127.0.0.1:%u: not permitted",
+	    (unsigned)fx.port);
+	ck_assert_str_eq(fx.what, what);
+	/* It was not even tried. */
+	pfd = (struct pollfd){ .fd = fx.listener, .events = POLLIN };
+	ck_assert_int_eq(poll(&pfd, 1, 0), 0);
+}
+END_TEST
+
+/* None of the addresses of a name; how many it has is the machine's matter. */
+START_TEST(test_name_not_permitted)
+{
+	dial_asking("localhost", AF_UNIX);
+	ck_assert_int_eq(fx.error, EACCES);
+	ck_assert_int_eq(strncmp(fx.what, "connect to ", 11), 0);
+	ck_assert_ptr_nonnull(strstr(fx.what, ": not permitted"));
+	ck_assert_int_eq(strstr(fx.what, "of localhost") != NULL, asked > 1);
+}
+END_TEST
+
 /* The socket may block by its flags; the calls must not. */
 START_TEST(test_results_of_a_blocking_socket)
 {
@@ -468,6 +553,10 @@ conn_suite(void)
 	tcase_add_loop_test(tc, test_close_in_callback, CLOSE_ON_CONNECTED,
 	    CLOSE_ON_FAILED + 1);
 	tcase_add_test(tc, test_adopt_refuses);
+	tcase_add_test(tc, test_permitted);
+	tcase_add_test(tc, test_permitted_name);
+	tcase_add_test(tc, test_not_permitted);
+	tcase_add_test(tc, test_name_not_permitted);
 	tcase_add_test(tc, test_results_of_a_blocking_socket);
 	tcase_add_test(tc, test_pause_reading);
 	suite_add_tcase(suite, tc);
