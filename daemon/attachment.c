@@ -82,6 +82,8 @@ session_detach(struct attachment *a)
 	ittmap_deinit(&a->itts);
 	free(a);
 	session_tx_kick(s);
+	if (s->shared && s->nattachments == 0)
+		session_share_end(s);
 }
 
 /* The pump's `who`. */
@@ -97,6 +99,18 @@ session_who(void *arg, uint32_t itt, struct trace_client *out)
 	a = ((const struct task *)(const void *)slot)->owner;
 	if (a != NULL)
 		*out = (struct trace_client){ .name = a->name, .pid = a->pid };
+}
+
+struct session *
+session_of(const struct attachment *a)
+{
+	return a->session;
+}
+
+uint32_t
+session_events(const struct attachment *a)
+{
+	return a->events;
 }
 
 uint32_t

@@ -102,6 +102,8 @@ client_drop(struct client *c, const char *why)
 	if (c->attachment != NULL)
 		session_detach(c->attachment);
 	c->attachment = NULL;
+	client_raw_clear(c);
+	client_fds_close(c);
 	client_submit_clear(c);
 	slab_unref(c->in);
 	c->in = NULL;
@@ -135,6 +137,7 @@ client_close(struct client *c, uint16_t reason, const char *text)
 	if (c->attachment != NULL)
 		session_detach(c->attachment);
 	c->attachment = NULL;
+	client_raw_clear(c);
 	loop_timer_set(c->timer, CLIENT_LINGER_MS);
 	update_interest(c);
 	client_kick(c);
@@ -231,7 +234,8 @@ static bool
 must_pause(const struct client *c)
 {
 	return c->out.reply_bytes > CLIENT_REPLY_MAX ||
-	    (c->attachment != NULL && session_paused(c->attachment));
+	    (c->attachment != NULL && session_paused(c->attachment)) ||
+	    (c->raw != NULL && raw_paused(c->raw));
 }
 
 /*
@@ -276,6 +280,8 @@ parse(struct client *c)
 			break;
 		}
 	} while (ev.kind != FRAME_EV_MORE && !client_dead(c));
+	if (ev.kind == FRAME_EV_MORE && !client_dead(c))
+		client_fds_check(c);
 }
 
 /* Make room in the input slab: reuse it when nobody else holds a piece. */
@@ -312,34 +318,6 @@ release_slab(struct client *c)
 	}
 }
 
-/*
- * Close every fd that came along: no frame of this version carries one, and a
- * fd left open would be the client's hold on the daemon.
- */
-static bool
-close_fds(struct msghdr *msg)
-{
-	bool any = (msg->msg_flags & MSG_CTRUNC) != 0;
-	struct cmsghdr *cm;
-
-	for (cm = CMSG_FIRSTHDR(msg); cm != NULL; cm = CMSG_NXTHDR(msg, cm)) {
-		size_t n, i;
-		int fd;
-
-		if (cm->cmsg_level != SOL_SOCKET ||
-		    cm->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int),
-			    sizeof(fd));
-			close(fd);
-		}
-		any = true;
-	}
-	return any;
-}
-
 static void
 readable(struct client *c)
 {
@@ -374,12 +352,9 @@ readable(struct client *c)
 	}
 	c->in->used += (uint32_t)n;
 	c->bytes_in += (uint64_t)n;
-	if (close_fds(&msg)) {
-		client_fatal(c, MSG_R_BAD_FD, "a file descriptor came with a "
-		    "frame that carries none");
-		return;
-	}
-	parse(c);
+	client_fds_receive(c, &msg);
+	if (!client_dead(c))
+		parse(c);
 	if (c->state != CLIENT_DEAD) {
 		release_slab(c);
 		update_interest(c);
@@ -493,6 +468,7 @@ client_info_get(const struct client *c, struct client_info *out)
 		.name = c->name,
 		.session = c->attachment == NULL ? "" :
 		    session_config(c->session)->name,
+		.raw = c->raw == NULL ? "" : raw_peer(c->raw),
 		.pid = c->peer.pid,
 		.uid = c->peer.uid,
 		.tasks = c->attachment == NULL ? 0 :

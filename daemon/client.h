@@ -22,6 +22,7 @@ struct client_info {
 	uint64_t		 id;		/* unique in the daemon's life */
 	const char		*name;		/* as it said in HELLO, or "" */
 	const char		*session;	/* attached to, or "" */
+	const char		*raw;		/* raw connection's peer, or "" */
 	pid_t			 pid;
 	uid_t			 uid;
 	uint32_t		 tasks;		/* open */

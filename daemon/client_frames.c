@@ -53,22 +53,22 @@ client_error(struct client *c, uint64_t cookie, uint16_t type,
 }
 
 /* Answer the current frame with ERROR and skip what is left of it. */
-static void
-refuse_frame(struct client *c, uint16_t reason, const char *text)
+void
+client_refuse(struct client *c, uint16_t reason, const char *text)
 {
 	client_error(c, c->parser.header.cookie, c->parser.header.type,
 	    reason, "%s", text);
 	c->skip = true;
 }
 
-static void
-bad_payload(struct client *c)
+void
+client_bad_payload(struct client *c)
 {
 	char text[64];
 
 	snprintf(text, sizeof(text), "the payload of %s can not be decoded",
 	    frame_type_name(c->parser.header.type));
-	refuse_frame(c, MSG_R_BAD_PAYLOAD, text);
+	client_refuse(c, MSG_R_BAD_PAYLOAD, text);
 }
 
 /* --- HELLO --- */
@@ -86,7 +86,7 @@ on_hello(struct client *c, const uint8_t *p, uint32_t len)
 	uint8_t buf[MSG_PAYLOAD_MAX];
 
 	if (c->state != CLIENT_HELLO) {
-		refuse_frame(c, MSG_R_BAD_STATE, "HELLO was said already");
+		client_refuse(c, MSG_R_BAD_STATE, "HELLO was said already");
 		return;
 	}
 	if (msg_hello_decode(p, len, &h) != 0) {
@@ -101,6 +101,7 @@ on_hello(struct client *c, const uint8_t *p, uint32_t len)
 		return;
 	}
 	strlcpy(c->name, h.name, sizeof(c->name));
+	c->features = w.features = h.features & MSG_FEATURE_RAW;
 	snprintf(c->label, sizeof(c->label), "client %" PRIu64 " (%s, pid "
 	    "%ld, uid %ld)", c->id, c->name, (long)c->peer.pid,
 	    (long)c->peer.uid);
@@ -120,8 +121,8 @@ on_hello(struct client *c, const uint8_t *p, uint32_t len)
  * A session that the client may not use answers like one that does not exist,
  * so that names can not be guessed.
  */
-static struct session *
-find_permitted(struct client *c, const char *name, uint32_t *access)
+struct session *
+client_find_session(struct client *c, const char *name, uint32_t *access)
 {
 	struct session *s = session_find(c->worker, name);
 
@@ -135,24 +136,24 @@ static bool
 attach_allowed(struct client *c, const struct msg_attach *m, uint32_t access)
 {
 	if ((m->flags & MSG_ATTACH_HOLD) != 0) {
-		refuse_frame(c, MSG_R_NOT_SUPPORTED,
+		client_refuse(c, MSG_R_NOT_SUPPORTED,
 		    "hold is not available in this version");
 		return false;
 	}
 	if ((m->flags & ~(uint32_t)MSG_ATTACH_EXCLUSIVE) != 0) {
-		refuse_frame(c, MSG_R_BAD_FLAGS, "unknown ATTACH flags");
+		client_refuse(c, MSG_R_BAD_FLAGS, "unknown ATTACH flags");
 		return false;
 	}
 	if ((m->access & ~access) != 0) {
-		refuse_frame(c, MSG_R_NOT_PERMITTED, "the session's access "
+		client_refuse(c, MSG_R_NOT_PERMITTED, "the session's access "
 		    "rules do not grant all of the wanted access");
 		return false;
 	}
 	return true;
 }
 
-static void
-send_attached(struct client *c)
+void
+client_send_attached(struct client *c, uint64_t cookie)
 {
 	const struct config_limits *l = &c->worker->config->limits;
 	uint8_t buf[MSG_PAYLOAD_MAX];
@@ -162,7 +163,7 @@ send_attached(struct client *c)
 	m.tasks_max = l->client_tasks;
 	m.inbound_max = l->client_inbound;
 	m.outbound_max = l->client_outbound;
-	client_reply(c, FRAME_ATTACHED, 0, c->parser.header.cookie, buf,
+	client_reply(c, FRAME_ATTACHED, 0, cookie, buf,
 	    msg_attached_encode(&m, buf, sizeof(buf)));
 }
 
@@ -178,18 +179,19 @@ on_attach(struct client *c, const uint8_t *p, uint32_t len)
 	struct msg_attach m;
 	uint32_t access = 0;
 
-	if (c->attachment != NULL) {
-		refuse_frame(c, MSG_R_BAD_STATE,
+	if (c->attachment != NULL || c->raw != NULL) {
+		client_refuse(c, MSG_R_BAD_STATE, c->raw != NULL ?
+		    "this connection has a raw connection" :
 		    "this connection is attached already");
 		return;
 	}
 	if (msg_attach_decode(p, len, &m) != 0) {
-		bad_payload(c);
+		client_bad_payload(c);
 		return;
 	}
-	s = find_permitted(c, m.session, &access);
+	s = client_find_session(c, m.session, &access);
 	if (s == NULL) {
-		refuse_frame(c, MSG_R_NO_SUCH_SESSION, "there is no such "
+		client_refuse(c, MSG_R_NO_SUCH_SESSION, "there is no such "
 		    "session that you may attach to");
 		return;
 	}
@@ -201,14 +203,14 @@ on_attach(struct client *c, const uint8_t *p, uint32_t len)
 	how.exclusive = (m.flags & MSG_ATTACH_EXCLUSIVE) != 0;
 	c->attachment = session_attach(s, &how, &why);
 	if (c->attachment == NULL) {
-		refuse_frame(c, why.reason, why.text);
+		client_refuse(c, why.reason, why.text);
 		return;
 	}
 	c->session = s;
 	c->state = CLIENT_ATTACHED;
 	log_info(c->log, "%s: attached to session %s", c->label,
 	    session_config(s)->name);
-	send_attached(c);
+	client_send_attached(c, c->parser.header.cookie);
 }
 
 /* --- LIST, CANCEL, PING --- */
@@ -228,6 +230,7 @@ collect(struct client *c, struct msg_listing_entry *e, size_t max)
 			continue;
 		e[n] = (struct msg_listing_entry){
 			.state = session_state(s), .access = access,
+			.flags = session_flags(s),
 		};
 		strlcpy(e[n].session, conf->name, sizeof(e[n].session));
 		strlcpy(e[n].target, conf->target, sizeof(e[n].target));
@@ -255,16 +258,19 @@ send_listing(struct client *c, const struct msg_listing_entry *e, size_t n)
 static void
 on_list(struct client *c, const uint8_t *p, uint32_t len)
 {
-	size_t max = c->worker->config->session_count;
 	struct msg_listing_entry *e;
+	struct session *s = NULL;
+	size_t max = 0;
 
 	if (msg_tlv_check(p, len) != 0) {
-		bad_payload(c);
+		client_bad_payload(c);
 		return;
 	}
+	while ((s = session_next(c->worker, s)) != NULL)
+		max++;
 	e = calloc(max + 1, sizeof(*e));
 	if (e == NULL) {
-		refuse_frame(c, MSG_R_INTERNAL, "out of memory");
+		client_refuse(c, MSG_R_INTERNAL, "out of memory");
 		return;
 	}
 	send_listing(c, e, collect(c, e, max));
@@ -277,12 +283,13 @@ on_cancel(struct client *c, const uint8_t *p, uint32_t len)
 	struct msg_cancel m;
 
 	if (msg_cancel_decode(p, len, &m) != 0) {
-		bad_payload(c);
+		client_bad_payload(c);
 		return;
 	}
-	if (c->attachment == NULL || !session_cancel(c->attachment, m.by,
-	    m.value)) {
-		refuse_frame(c, MSG_R_NO_SUCH_TASK,
+	if (c->raw != NULL ? !raw_cancel(c->raw, m.by, m.value) :
+	    c->attachment == NULL ||
+	    !session_cancel(c->attachment, m.by, m.value)) {
+		client_refuse(c, MSG_R_NO_SUCH_TASK,
 		    "no open task of yours is meant");
 		return;
 	}
@@ -293,7 +300,7 @@ static void
 on_ping(struct client *c, const uint8_t *p, uint32_t len)
 {
 	if (len > CLIENT_PING_MAX) {
-		bad_payload(c);
+		client_bad_payload(c);
 		return;
 	}
 	client_reply(c, FRAME_PONG, 0, c->parser.header.cookie, p, (int)len);
@@ -301,12 +308,7 @@ on_ping(struct client *c, const uint8_t *p, uint32_t len)
 
 /* --- the current frame --- */
 
-struct handler {
-	uint16_t	 type;
-	void		(*end)(struct client *, const uint8_t *, uint32_t);
-};
-
-static const struct handler handlers[] = {
+static const struct client_handler handlers[] = {
 	{ FRAME_HELLO, on_hello },
 	{ FRAME_ATTACH, on_attach },
 	{ FRAME_CANCEL, on_cancel },
@@ -314,14 +316,35 @@ static const struct handler handlers[] = {
 	{ FRAME_PING, on_ping },
 };
 
-static const struct handler *
-find_handler(uint16_t type)
+static const struct client_handler *
+find_in(const struct client_handler *list, size_t n, uint16_t type)
 {
-	for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
-		if (handlers[i].type == type)
-			return &handlers[i];
+	for (size_t i = 0; i < n; i++) {
+		if (list[i].type == type)
+			return &list[i];
 	}
 	return NULL;
+}
+
+/* Frames of a feature that was not agreed are unknown. */
+static const struct client_handler *
+find_handler(const struct client *c, uint16_t type)
+{
+	const struct client_handler *h = find_in(handlers,
+	    sizeof(handlers) / sizeof(handlers[0]), type);
+
+	if (h == NULL && (c->features & MSG_FEATURE_RAW) != 0)
+		h = find_in(client_raw_handlers, client_raw_handler_count,
+		    type);
+	return h;
+}
+
+/* True for the two types whose payload is no small message. */
+static bool
+is_stream(const struct client *c, uint16_t type)
+{
+	return type == FRAME_SUBMIT || (type == FRAME_ADOPT &&
+	    (c->features & MSG_FEATURE_RAW) != 0);
 }
 
 /* The header of a frame is complete: decide what becomes of it. */
@@ -337,26 +360,29 @@ client_frame_begin(struct client *c)
 		    "the first frame must be HELLO");
 		return;
 	}
-	if (h->type != FRAME_SUBMIT && find_handler(h->type) == NULL) {
-		if (h->type >= FRAME_IGNORABLE)
-			c->skip = true;
-		else
-			refuse_frame(c, MSG_R_BAD_TYPE,
-			    "unknown frame type");
-		return;
-	}
-	if ((h->flags & FRAME_F_FD) != 0) {
+	if ((h->flags & FRAME_F_FD) != 0 &&
+	    (h->type != FRAME_ADOPT || !is_stream(c, h->type))) {
 		client_fatal(c, MSG_R_BAD_FD,
 		    "flag FD on a frame that carries no file descriptor");
 		return;
 	}
+	if (!is_stream(c, h->type) && find_handler(c, h->type) == NULL) {
+		if (h->type >= FRAME_IGNORABLE)
+			c->skip = true;
+		else
+			client_refuse(c, MSG_R_BAD_TYPE,
+			    "unknown frame type");
+		return;
+	}
 	if (h->type == FRAME_SUBMIT)
 		client_submit_begin(c);
+	else if (h->type == FRAME_ADOPT)
+		client_adopt_begin(c);
 	else if ((h->flags & ~frame_flags_allowed(h->type)) != 0)
-		refuse_frame(c, MSG_R_BAD_FLAGS, "flags that this frame "
+		client_refuse(c, MSG_R_BAD_FLAGS, "flags that this frame "
 		    "type does not have");
 	else if (h->len > FRAME_PAYLOAD_SMALL)
-		refuse_frame(c, MSG_R_TOO_LONG, "the payload is longer than "
+		client_refuse(c, MSG_R_TOO_LONG, "the payload is longer than "
 		    "any of this frame type");
 }
 
@@ -381,18 +407,24 @@ client_frame_payload(struct client *c, struct slab *slab, const uint8_t *data,
 		return;
 	if (c->parser.header.type == FRAME_SUBMIT)
 		client_submit_payload(c, slab, data, len);
+	else if (c->parser.header.type == FRAME_ADOPT &&
+	    (c->parser.header.flags & FRAME_F_FD) == 0)
+		client_adopt_payload(c, data, len);
 	else if (!collect_payload(c, data, len))
-		refuse_frame(c, MSG_R_INTERNAL, "out of memory");
+		client_refuse(c, MSG_R_INTERNAL, "out of memory");
 }
 
 /* The frame is complete. */
 void
 client_frame_end(struct client *c)
 {
-	const struct handler *h = find_handler(c->parser.header.type);
+	const struct client_handler *h = find_handler(c,
+	    c->parser.header.type);
 
 	if (c->parser.header.type == FRAME_SUBMIT)
 		client_submit_end(c);
+	else if (c->parser.header.type == FRAME_ADOPT && !c->skip)
+		client_adopt_end(c);
 	else if (!c->skip && h != NULL)
 		h->end(c, c->payload, c->payload_len);
 	if (c->payload != NULL && !client_dead(c)) {

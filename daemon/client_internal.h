@@ -5,6 +5,8 @@
  *   client.c	     its life: reading, writing, time-outs, the end
  *   client_frames.c frames other than SUBMIT, and every reply
  *   client_submit.c a PDU from its SUBMIT frames to the session
+ *	 client_raw.c    frames of raw connections
+ *	 client_fds.c    descriptors that come along
  *   client_news.c   what the session says: PDUs, outcomes, events
  *   outq.c	     what waits to be written
  *
@@ -14,6 +16,7 @@
 #define DAEMON_CLIENT_INTERNAL_H
 
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +27,7 @@
 #include "daemon/loop.h"
 #include "daemon/outq.h"
 #include "daemon/pump.h"
+#include "daemon/raw.h"
 #include "daemon/session.h"
 #include "daemon/worker.h"
 #include "proto/frame.h"
@@ -38,13 +42,19 @@
 #define CLIENT_PING_MAX		64
 /* Pending events, one for each kind and LUN. */
 #define CLIENT_EVENTS_MAX	32
+/* Bytes of unsolicited PDUs of a session that may wait. */
+#define CLIENT_STRAY_MAX	(64 * 1024)
+/* Descriptors that came and belong to frames still to be parsed. */
+#define CLIENT_FDS_MAX		8
+/* Milliseconds for a raw connection to be made, unless OPEN says. */
+#define CLIENT_OPEN_TIMEOUT	10000
 /* Milliseconds that GOODBYE may take to leave. */
 #define CLIENT_LINGER_MS	1000
 
 enum client_state {
 	CLIENT_HELLO,		/* waits for HELLO */
 	CLIENT_READY,		/* WELCOME was sent */
-	CLIENT_ATTACHED,
+	CLIENT_ATTACHED,	/* to a session, or has a raw connection */
 	CLIENT_CLOSING,		/* GOODBYE is on its way */
 	CLIENT_DEAD
 };
@@ -62,6 +72,16 @@ struct incoming {
 	bool			 discard;	/* refused: swallow the rest */
 };
 
+/* An ADOPT of which some frames are still to come. */
+struct adopting {
+	uint64_t		 cookie;
+	struct msg_adopt	 adopt;
+	int			 fd;
+	struct slices		 unread;
+	uint64_t		 charged;	/* outbound bytes */
+	bool			 discard;	/* refused: swallow the rest */
+};
+
 struct client {
 	TAILQ_ENTRY(client)	 link;
 	struct worker		*worker;
@@ -74,6 +94,7 @@ struct client {
 	void			*on_gone_arg;
 	char			 name[MSG_NAME_MAX + 1];
 	char			 label[MSG_NAME_MAX + 64];	/* for the log */
+	uint64_t		 features;	/* agreed */
 
 	struct loop_io		*io;
 	struct loop_timer	*timer;		/* hello, stall, linger */
@@ -86,6 +107,8 @@ struct client {
 	uint32_t		 in_pos;
 	struct slab		*pack;		/* data of short PDUs */
 	struct frame_parser	 parser;
+	int			 fds[CLIENT_FDS_MAX];	/* oldest first */
+	uint32_t		 nfds;
 	bool			 skip;		/* of the current frame */
 	bool			 paused;
 	uint8_t			*payload;	/* of the current small frame */
@@ -99,6 +122,10 @@ struct client {
 	struct quota		*quota;
 	struct attachment	*attachment;
 	struct session		*session;
+	struct raw		*raw;
+	uint64_t		 raw_cookie;	/* of an OPEN or SHARE */
+	uint16_t		 raw_request;	/* that type, or 0 */
+	struct adopting		*adopting;
 
 	struct msg_event	*events;	/* NULL until the first */
 	uint32_t		 nevents;
@@ -117,6 +144,12 @@ void client_fatal(struct client *c, uint16_t reason, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void client_doom(struct client *c, const char *why);
 
+/* What to do with a whole frame of a type. */
+struct client_handler {
+	uint16_t	 type;
+	void		(*end)(struct client *, const uint8_t *, uint32_t);
+};
+
 /* client_frames.c */
 void client_frame_begin(struct client *c);
 void client_frame_payload(struct client *c, struct slab *slab,
@@ -127,6 +160,11 @@ void client_error(struct client *c, uint64_t cookie, uint16_t type,
     __attribute__((format(printf, 5, 6)));
 void client_reply(struct client *c, uint16_t type, uint16_t flags,
     uint64_t cookie, const uint8_t *payload, int len);
+void client_refuse(struct client *c, uint16_t reason, const char *text);
+void client_bad_payload(struct client *c);
+void client_send_attached(struct client *c, uint64_t cookie);
+struct session *client_find_session(struct client *c, const char *name,
+    uint32_t *access);
 
 /* client_submit.c */
 void client_submit_begin(struct client *c);
@@ -134,6 +172,21 @@ void client_submit_payload(struct client *c, struct slab *slab,
     const uint8_t *data, uint32_t len);
 void client_submit_end(struct client *c);
 void client_submit_clear(struct client *c);
+
+/* client_raw.c */
+void client_raw_clear(struct client *c);
+void client_adopt_begin(struct client *c);
+void client_adopt_payload(struct client *c, const uint8_t *data,
+    uint32_t len);
+void client_adopt_end(struct client *c);
+extern const struct client_handler client_raw_handlers[];
+extern const size_t client_raw_handler_count;
+
+/* client_fds.c */
+void client_fds_receive(struct client *c, struct msghdr *msg);
+void client_fds_check(struct client *c);
+int client_fds_take(struct client *c);
+void client_fds_close(struct client *c);
 
 /* client_news.c */
 extern const struct attachment_ops client_attachment_ops;

@@ -18,6 +18,12 @@ on_pdu(void *arg, struct session_delivery *d)
 {
 	struct client *c = arg;
 
+	if (d->cookie == 0 && c->attachment != NULL &&
+	    c->out.stray_bytes + d->data->len > CLIENT_STRAY_MAX) {
+		c->lost_events++;
+		client_kick(c);
+		return;
+	}
 	/* After one that was lost, none: the task must not seem complete. */
 	if (client_dead(c)) {
 		quota_give(c->quota, &d->charge);

@@ -72,8 +72,10 @@ incoming_new(struct client *c, uint64_t cookie)
 		return NULL;
 	}
 	in->cookie = cookie;
-	in->options.deadline = c->attachment == NULL ? 0 :
-	    session_deadline(c->attachment);
+	if (c->attachment != NULL)
+		in->options.deadline = session_deadline(c->attachment);
+	else if (c->raw != NULL)
+		in->options.deadline = raw_deadline(c->raw);
 	frame_pdu_init(&in->frames);
 	return in;
 }
@@ -107,7 +109,8 @@ client_submit_begin(struct client *c)
 	}
 	c->current = in;
 	frame_pdu_begin(&in->frames, h->flags);
-	if (c->attachment == NULL)
+	if (c->attachment == NULL &&
+	    (c->raw == NULL || !raw_is_open(c->raw)))
 		refuse(c, in, MSG_R_BAD_STATE,
 		    "SUBMIT before a session was attached");
 	else if ((h->flags & ~frame_flags_allowed(FRAME_SUBMIT)) != 0)
@@ -243,18 +246,63 @@ send_outcome(struct client *c, struct incoming *in, uint8_t outcome,
 	    msg_outcome_encode(&m, buf, sizeof(buf)));
 }
 
+/* Options that only a raw connection has. */
+static bool
+has_raw_options(const struct msg_submit_options *o)
+{
+	return o->expect != MSG_EXPECT_AUTO || o->free_itt ||
+	    o->digests.header || o->digests.data;
+}
+
+static void
+send_tag(struct client *c, uint64_t cookie, uint32_t itt)
+{
+	struct msg_tag m = { .itt = itt };
+	uint8_t buf[MSG_PAYLOAD_MAX];
+
+	client_reply(c, FRAME_TAG, 0, cookie, buf,
+	    msg_tag_encode(&m, buf, sizeof(buf)));
+}
+
+static enum submit_verdict
+hand_over(struct client *c, struct incoming *in, struct refusal *why)
+{
+	enum submit_verdict verdict;
+	uint32_t itt = 0;
+
+	if (c->attachment != NULL)
+		return session_submit(c->attachment, in->pdu, in->cookie,
+		    in->options.deadline, why);
+	if (c->raw == NULL) {
+		why->reason = MSG_R_BAD_STATE;
+		strlcpy(why->text, "the raw connection has ended",
+		    sizeof(why->text));
+		return SUBMIT_ERROR;
+	}
+	verdict = raw_submit(c->raw, in->pdu, in->cookie, &in->options, &itt,
+	    why);
+	if (verdict == SUBMIT_ACCEPTED && in->options.free_itt)
+		send_tag(c, in->cookie, itt);
+	return verdict;
+}
+
 /* The PDU is complete: what it holds is the session's business now. */
 static void
 submit(struct client *c, struct incoming *in)
 {
 	struct refusal why;
 
+	if (c->attachment != NULL && has_raw_options(&in->options)) {
+		refuse(c, in, MSG_R_NOT_SUPPORTED, "only a raw connection "
+		    "has expectations, free tags and digests of one's own");
+		return;
+	}
+
 	if (in->charged > 0)
 		quota_give(c->quota,
 		    &(struct quota_amount){ .out = in->charged });
 	in->charged = 0;
-	switch (session_submit(c->attachment, in->pdu, in->cookie,
-	    in->options.deadline, &why)) {
+	switch (hand_over(c, in, &why)) {
 	case SUBMIT_ACCEPTED:
 		in->pdu = NULL;
 		break;

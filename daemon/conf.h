@@ -187,6 +187,12 @@ const struct config_session *config_session_find(const struct config *cfg,
     const char *name);
 
 /*
+ * Split HOST[:PORT] or [IPV6][:PORT]; `host` is as large as `text`.  Returns
+ * NULL, or what is wrong in words.
+ */
+const char *config_portal_parse(const char *text, char *host, uint16_t *port);
+
+/*
  * Check an iSCSI name (RFC 7143 section 4.2.7): iqn., eui. or naa., at most
  * 223 bytes.  Returns NULL if it is one, else what is wrong in words.
  */

@@ -152,10 +152,8 @@ text_port(const char *text, uint16_t *port)
 	return NULL;
 }
 
-/* Split HOST[:PORT] or [IPV6][:PORT]; `host` is as large as `text`.  Returns
- * NULL, or what is wrong. */
-static const char *
-text_portal(const char *text, char *host, uint16_t *port)
+const char *
+config_portal_parse(const char *text, char *host, uint16_t *port)
 {
 	bool ipv6 = text[0] == '[';
 	size_t len = strcspn(text + ipv6, ipv6 ? "]" : ":");
@@ -185,7 +183,7 @@ config_set_portal(struct config_load *ld, const struct config_key *key,
 	portal->host = config_strdup(ld, v->text);
 	if (portal->host == NULL)
 		return;
-	wrong = text_portal(v->text, portal->host, &portal->port);
+	wrong = config_portal_parse(v->text, portal->host, &portal->port);
 	if (wrong != NULL)
 		config_fail(ld, &v->at, key->name, "'%.80s' is no portal: %s "
 		    "(HOST, HOST:PORT or [IPV6]:PORT)", v->text, wrong);

@@ -111,11 +111,11 @@ daemon_start(struct daemon *d, const struct daemon_options *opt)
 	if ((rc = make_worker(d)) != DAEMON_EXIT_OK)
 		return rc;
 	log_info(d->log, "iscsimuxd %s: ready, %zu session%s, data socket %s, "
-	    "control socket %s", PACKAGE_VERSION, d->nsessions,
-	    d->nsessions == 1 ? "" : "s", d->config->data_socket,
+	    "control socket %s", PACKAGE_VERSION, d->config->session_count,
+	    d->config->session_count == 1 ? "" : "s", d->config->data_socket,
 	    d->config->control_socket);
 	snprintf(text, sizeof(text), "READY=1\nSTATUS=%zu sessions",
-	    d->nsessions);
+	    d->config->session_count);
 	daemon_notify(text);
 	return DAEMON_EXIT_OK;
 }

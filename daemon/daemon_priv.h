@@ -40,12 +40,6 @@ struct daemon_client {
 	struct client		*client;
 };
 
-struct daemon_session {
-	struct daemon		*d;
-	struct session		*session;
-	bool			 stopped;	/* logged out, or gave up */
-};
-
 struct daemon {
 	struct config		*config;
 	char			*config_path;
@@ -60,8 +54,6 @@ struct daemon {
 	struct listener		*control_listener;
 	struct control		*control;
 
-	struct daemon_session	*sessions;
-	size_t			 nsessions;
 	TAILQ_HEAD(, daemon_client) clients;
 	uint32_t		 nclients;
 	uint64_t		 last_client_id;
@@ -74,6 +66,7 @@ struct daemon {
 	struct loop_job		 stop_job;
 	uint64_t		 started;	/* loop_now() */
 	bool			 stopping;
+	uint32_t		 nlogouts;	/* not done yet, when stopping */
 	bool			 forced;	/* did not wait for logouts */
 };
 

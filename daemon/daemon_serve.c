@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The running daemon: connections become clients or control connections,
- * and control learns what there is.  It owns the lists of sessions and of
- * clients.
+ * and control learns what there is.  It owns the list of clients; sessions
+ * are the worker's.
  */
 #include "config.h"
 
@@ -131,9 +131,10 @@ control_each_session(void *arg, void (*fn)(struct session *, void *),
     void *ctx)
 {
 	struct daemon *d = arg;
+	struct session *s = NULL;
 
-	for (size_t i = 0; i < d->nsessions; i++)
-		fn(d->sessions[i].session, ctx);
+	while ((s = session_next(d->w, s)) != NULL)
+		fn(s, ctx);
 }
 
 static void
@@ -163,22 +164,15 @@ static bool
 make_sessions(struct daemon *d)
 {
 	const struct config *cfg = d->config;
+	struct session *s = NULL;
 
-	d->sessions = calloc(cfg->session_count + 1, sizeof(*d->sessions));
-	if (d->sessions == NULL)
-		return false;
 	for (size_t i = 0; i < cfg->session_count; i++) {
-		struct daemon_session *ds = &d->sessions[d->nsessions];
-
-		ds->d = d;
-		ds->session = session_new(d->w, &cfg->sessions[i]);
-		if (ds->session == NULL)
+		if (session_new(d->w, &cfg->sessions[i]) == NULL)
 			return false;
-		d->nsessions++;
 	}
-	for (size_t i = 0; i < d->nsessions; i++) {
-		if (!cfg->sessions[i].manual)
-			session_start(d->sessions[i].session);
+	while ((s = session_next(d->w, s)) != NULL) {
+		if (!session_config(s)->manual)
+			session_start(s);
 	}
 	return true;
 }
@@ -224,17 +218,16 @@ close_clients(struct daemon *d)
 void
 daemon_serve_free(struct daemon *d)
 {
+	struct session *s;
+
 	listener_free(d->data);
 	d->data = NULL;
 	close_clients(d);
-	for (size_t i = 0; i < d->nsessions; i++)
-		session_free(d->sessions[i].session, "the daemon is stopping");
-	d->nsessions = 0;
+	while ((s = session_next(d->w, NULL)) != NULL)
+		session_free(s, "the daemon is stopping");
 	control_free(d->control);
 	d->control = NULL;
 	listener_free(d->control_listener);
 	d->control_listener = NULL;
 	(void)loop_turn(d->w->loop, 0);
-	free(d->sessions);
-	d->sessions = NULL;
 }

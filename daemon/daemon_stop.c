@@ -32,22 +32,17 @@ leave(struct daemon *d, const char *why)
 void
 daemon_stop_check(struct daemon *d)
 {
-	if (!d->stopping || !TAILQ_EMPTY(&d->clients))
-		return;
-	for (size_t i = 0; i < d->nsessions; i++) {
-		if (!d->sessions[i].stopped)
-			return;
-	}
-	loop_stop(d->w->loop);
+	if (d->stopping && TAILQ_EMPTY(&d->clients) && d->nlogouts == 0)
+		loop_stop(d->w->loop);
 }
 
 static void
 on_session_stopped(void *arg)
 {
-	struct daemon_session *ds = arg;
+	struct daemon *d = arg;
 
-	ds->stopped = true;
-	daemon_stop_check(ds->d);
+	d->nlogouts--;
+	daemon_stop_check(d);
 }
 
 static uint32_t
@@ -66,23 +61,28 @@ static void
 on_stop(void *arg)
 {
 	struct daemon *d = arg;
+	struct session *s = NULL;
 	struct daemon_client *dc;
+	uint32_t sessions = 0;
 
-	log_info(d->log, "stopping: %u client%s, %zu session%s",
-	    (unsigned)d->nclients, d->nclients == 1 ? "" : "s", d->nsessions,
-	    d->nsessions == 1 ? "" : "s");
+	while ((s = session_next(d->w, s)) != NULL)
+		sessions++;
+	d->nlogouts += sessions;
+	log_info(d->log, "stopping: %u client%s, %u session%s",
+	    (unsigned)d->nclients, d->nclients == 1 ? "" : "s",
+	    (unsigned)sessions, sessions == 1 ? "" : "s");
 	daemon_notify("STOPPING=1");
 	listener_free(d->data);
 	d->data = NULL;
 	/* First the sessions, so that tasks end before their clients do. */
-	for (size_t i = 0; i < d->nsessions; i++)
-		session_stop(d->sessions[i].session, on_session_stopped,
-		    &d->sessions[i]);
+	while ((s = session_next(d->w, s)) != NULL)
+		session_stop(s, on_session_stopped, d);
 	TAILQ_FOREACH(dc, &d->clients, link)
 		client_close(dc->client, MSG_R_SHUTDOWN,
 		    "the daemon is stopping");
 	loop_timer_set(d->stop_deadline,
 	    (uint64_t)longest_logout(d->config) + STOP_GRACE);
+	d->nlogouts--;
 	daemon_stop_check(d);
 }
 
@@ -92,6 +92,7 @@ daemon_stop(struct daemon *d)
 	if (d->stopping)
 		return;
 	d->stopping = true;
+	d->nlogouts = 1;	/* until on_stop() knows them all */
 	loop_post(d->w->loop, &d->stop_job);
 }
 

@@ -48,7 +48,7 @@ locate(const struct ittmap *m, uint32_t itt)
 	return &m->entries[i];
 }
 
-struct task *
+void *
 ittmap_find(const struct ittmap *m, uint32_t itt)
 {
 	return m->size == 0 ? NULL : locate(m, itt)->task;
@@ -74,7 +74,7 @@ grow(struct ittmap *m)
 }
 
 int
-ittmap_add(struct ittmap *m, uint32_t itt, struct task *task)
+ittmap_add(struct ittmap *m, uint32_t itt, void *task)
 {
 	int error;
 

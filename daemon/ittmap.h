@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A client's own Initiator Task Tags: from the tag it chose to its open task.
+ * A client's own Initiator Task Tags: from the tag it chose to its open task,
+ * of a session or of a raw connection.
  * Open addressing, hashed with a random key so that no client can choose tags
  * that collide; it grows with the number of open tasks and holds no more than
  * the task quota lets in.
@@ -10,10 +11,8 @@
 
 #include <stdint.h>
 
-struct task;
-
 struct ittmap_entry {
-	struct task	*task;		/* NULL: free */
+	void		*task;		/* NULL: free */
 	uint32_t	 itt;
 };
 
@@ -29,10 +28,10 @@ void ittmap_init(struct ittmap *m);
 void ittmap_deinit(struct ittmap *m);
 
 /* The task with this tag, or NULL. */
-struct task *ittmap_find(const struct ittmap *m, uint32_t itt);
+void *ittmap_find(const struct ittmap *m, uint32_t itt);
 
 /* Add a tag that is not in the map.  Returns 0 or -ENOMEM. */
-int ittmap_add(struct ittmap *m, uint32_t itt, struct task *task);
+int ittmap_add(struct ittmap *m, uint32_t itt, void *task);
 
 /* Remove a tag; harmless if it is not there. */
 void ittmap_remove(struct ittmap *m, uint32_t itt);

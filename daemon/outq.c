@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/outq.h"
 #include "daemon/session.h"
@@ -27,7 +28,10 @@ struct outmsg {
 	struct slices		 body;
 	uint16_t		 type;
 	bool			 reply;
+	bool			 stray;		/* an unsolicited PDU */
+	int			 fd;		/* goes along; -1: none */
 	struct quota_amount	 charge;
+	struct session_ticket	 ticket;
 };
 
 void
@@ -46,7 +50,7 @@ outmsg_new(struct worker *w)
 		STAILQ_REMOVE_HEAD(&w->free_outmsgs, link);
 	else if ((m = malloc(sizeof(*m))) == NULL)
 		return NULL;
-	*m = (struct outmsg){ 0 };
+	*m = (struct outmsg){ .fd = -1 };
 	slices_init(&m->body);
 	w->outmsgs_out++;
 	return m;
@@ -83,6 +87,8 @@ enqueue(struct outq *q, struct outmsg *m)
 	q->bytes += msg_len(m);
 	if (m->reply)
 		q->reply_bytes += msg_len(m);
+	if (m->stray)
+		q->stray_bytes += msg_len(m);
 	if (m->type == FRAME_EVENT)
 		q->events++;
 	STAILQ_INSERT_TAIL(&q->list, m, link);
@@ -100,10 +106,16 @@ retire(struct outq *q)
 	q->bytes -= msg_len(m) - m->sent;
 	if (m->reply)
 		q->reply_bytes -= msg_len(m);
+	if (m->stray)
+		q->stray_bytes -= msg_len(m);
 	if (m->type == FRAME_EVENT)
 		q->events--;
+	if (m->fd != -1)
+		close(m->fd);
 	if (q->quota != NULL)
 		quota_give(q->quota, &m->charge);
+	if (m->ticket.raw != 0 && q->left != NULL)
+		q->left(q->left_arg, &m->ticket);
 	outmsg_free(q->worker, m);
 }
 
@@ -143,34 +155,39 @@ outq_frame(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
 	return 0;
 }
 
-/* Move the first `len` bytes of `from` to the end of `to`. */
-static int
-take_front(struct pool *pool, struct slices *to, struct slices *from,
-    uint32_t len)
+int
+outq_bytes(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
+    struct slices *bytes)
 {
-	struct slices rest;
-	struct slice *piece;
-	int error = 0;
+	struct frame_header h = {
+		.len = bytes->len, .type = type, .flags = flags,
+		.cookie = cookie,
+	};
+	struct outmsg *m = outmsg_new(q->worker);
 
-	slices_init(&rest);
-	STAILQ_FOREACH(piece, &from->list, link) {
-		uint32_t n = piece->len < len ? piece->len : len;
+	if (m == NULL)
+		return -ENOMEM;
+	slices_move(&m->body, bytes);
+	frame_header_put(m->head, &h);
+	m->head_len = FRAME_HEADER_LEN;
+	m->type = type;
+	m->reply = true;
+	enqueue(q, m);
+	return 0;
+}
 
-		if (n > 0)
-			error = slices_add(pool, to, piece->slab, piece->ptr,
-			    n);
-		if (error == 0 && n < piece->len)
-			error = slices_add(pool, &rest, piece->slab,
-			    piece->ptr + n, piece->len - n);
-		if (error != 0)
-			break;
-		len -= n;
-	}
-	if (error == 0) {
-		slices_clear(pool, from);
-		slices_move(from, &rest);
-	}
-	slices_clear(pool, &rest);
+int
+outq_fd(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
+    const uint8_t *payload, uint32_t len, int fd)
+{
+	int error = outq_frame(q, type, flags | FRAME_F_FD, cookie, payload,
+	    len, NULL);
+	struct outmsg *m = STAILQ_LAST(&q->list, outmsg, link);
+
+	if (error != 0 || m == NULL)
+		close(fd);
+	else
+		m->fd = fd;
 	return error;
 }
 
@@ -182,6 +199,7 @@ pdu_fragment(struct outq *q, const struct session_delivery *d,
 	struct outmsg *m = outmsg_new(q->worker);
 	struct pool *pool = q->worker->pool;
 	bool more = data->len > FRAME_DATA_MAX;
+	uint8_t tlv[MSG_SUBMIT_TLV_MAX];
 	uint32_t part = more ? FRAME_DATA_MAX : data->len;
 	struct frame_header h = {
 		.type = FRAME_PDU, .cookie = d->cookie, .flags = d->flags,
@@ -200,7 +218,7 @@ pdu_fragment(struct outq *q, const struct session_delivery *d,
 			    &q->pack, d->ahs, d->ahs_len);
 	}
 	if (error == 0 && more)
-		error = take_front(pool, &m->body, data, part);
+		error = slices_split(pool, &m->body, data, part);
 	if (error != 0) {
 		outmsg_free(q->worker, m);
 		return error;
@@ -209,10 +227,23 @@ pdu_fragment(struct outq *q, const struct session_delivery *d,
 		h.flags |= FRAME_F_MORE;
 	else
 		slices_move(&m->body, data);
+	if (!more && d->digests != NULL) {
+		h.flags |= FRAME_F_TLV;
+		error = slices_add_packed(pool, &m->body, &q->pack, tlv,
+		    (uint32_t)msg_pdu_tlv_encode(d->digests, tlv,
+		    sizeof(tlv)));
+		if (error != 0) {
+			outmsg_free(q->worker, m);
+			return error;
+		}
+	}
 	h.len = msg_len(m) - FRAME_HEADER_LEN;
 	frame_header_put(m->head, &h);
-	if (!more)
+	m->stray = d->cookie == 0;
+	if (!more) {
 		m->charge = d->charge;
+		m->ticket = d->ticket;
+	}
 	enqueue(q, m);
 	return more ? 1 : 0;
 }
@@ -234,7 +265,10 @@ outq_pdu(struct outq *q, struct session_delivery *d)
 	return r;
 }
 
-/* Describe what is to be written next; returns the number of iovecs. */
+/*
+ * Describe what is to be written next; returns the number of iovecs.  A frame
+ * with a descriptor goes alone, so that it is on its first byte.
+ */
 static size_t
 gather(struct outq *q, struct iovec *iov, size_t max)
 {
@@ -244,7 +278,7 @@ gather(struct outq *q, struct iovec *iov, size_t max)
 	STAILQ_FOREACH(m, &q->list, link) {
 		uint32_t skip = 0;
 
-		if (n + 2 > max)
+		if (n + 2 > max || (n > 0 && m->fd != -1))
 			break;
 		if (m->sent < m->head_len) {
 			iov[n].iov_base = m->head + m->sent;
@@ -253,8 +287,40 @@ gather(struct outq *q, struct iovec *iov, size_t max)
 			skip = m->sent - m->head_len;
 		}
 		n += slices_iov(&m->body, skip, iov + n, max - n);
+		if (m->fd != -1)
+			break;
 	}
 	return n;
+}
+
+/* Room for one descriptor beside a message. */
+union control {
+	struct cmsghdr	align;
+	uint8_t		buf[CMSG_SPACE(sizeof(int))];
+};
+
+static void
+attach_fd(struct msghdr *msg, union control *control, int fd)
+{
+	struct cmsghdr *cm;
+
+	memset(control, 0, sizeof(*control));
+	msg->msg_control = control->buf;
+	msg->msg_controllen = sizeof(control->buf);
+	cm = CMSG_FIRSTHDR(msg);
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cm), &fd, sizeof(fd));
+}
+
+/* The descriptor of the first message, if it is still to be passed. */
+static int
+first_fd(const struct outq *q)
+{
+	const struct outmsg *m = STAILQ_FIRST(&q->list);
+
+	return m->sent == 0 ? m->fd : -1;
 }
 
 static void
@@ -290,7 +356,10 @@ outq_flush(struct outq *q, int fd, uint64_t *moved)
 	*moved = 0;
 	while (!STAILQ_EMPTY(&q->list)) {
 		struct msghdr msg = { .msg_iov = iov };
+		union control control;
 
+		if (first_fd(q) != -1)
+			attach_fd(&msg, &control, first_fd(q));
 		msg.msg_iovlen = gather(q, iov, IOV_MAX_CALL);
 		do {
 			n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);

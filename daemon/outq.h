@@ -19,6 +19,7 @@
 
 struct outmsg;
 struct session_delivery;
+struct session_ticket;
 struct worker;
 
 /* Embedded in its owner. */
@@ -30,7 +31,12 @@ struct outq {
 	struct slab		*pack;		/* payloads are appended to it */
 	uint64_t		 bytes;		/* not written yet */
 	uint64_t		 reply_bytes;	/* of them, replies */
+	uint64_t		 stray_bytes;	/* of unsolicited PDUs */
 	uint32_t		 events;	/* EVENT frames in the list */
+	/* A PDU with a ticket has left or was dropped; may be NULL. */
+	void			(*left)(void *arg,
+				    const struct session_ticket *ticket);
+	void			*left_arg;
 	uint64_t		 frames_sent;
 	uint64_t		 bytes_sent;
 };
@@ -59,6 +65,18 @@ int outq_frame(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
  * carry.  Takes the data and the charge.  Returns 0, or -ENOMEM.
  */
 int outq_pdu(struct outq *q, struct session_delivery *d);
+
+/*
+ * Queue a frame with the fd flag, of `len` bytes at `payload`: it is written
+ * in a system call of its own with the descriptor, which is taken, also on
+ * failure.  Returns 0 or -ENOMEM.
+ */
+int outq_fd(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
+    const uint8_t *payload, uint32_t len, int fd);
+
+/* Queue a frame with these bytes; takes them.  Returns 0 or -ENOMEM. */
+int outq_bytes(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
+    struct slices *bytes);
 
 /* Write to `fd` until all is written or it blocks; `*moved` gets the bytes. */
 enum outq_result outq_flush(struct outq *q, int fd, uint64_t *moved);

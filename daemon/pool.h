@@ -118,6 +118,17 @@ int slices_add_copy(struct pool *pool, struct slices *s, const void *ptr,
 int slices_add_packed(struct pool *pool, struct slices *s, struct slab **pack,
     const void *ptr, uint32_t len);
 
+/*
+ * Move the first `len` bytes of `from`, or all, to the end of `to`.  Returns 0
+ * or -ENOMEM, and then `from` has all its bytes still.
+ */
+int slices_split(struct pool *pool, struct slices *to, struct slices *from,
+    uint32_t len);
+
+/* Append the pieces of `from`, which keeps them.  Returns 0 or -ENOMEM. */
+int slices_share(struct pool *pool, struct slices *to,
+    const struct slices *from);
+
 /* Drop the first piece. */
 void slices_pop(struct pool *pool, struct slices *s);
 

@@ -46,6 +46,7 @@ struct txpdu {
 	uint32_t		 sent;		/* bytes the kernel took */
 	/* The owner's; the pump never looks at these. */
 	struct task		*task;
+	uint32_t		 task_id;	/* of a raw connection's task */
 	uint64_t		 charge;	/* bytes charged outbound */
 	void			(*release)(struct txpdu *, void *);
 	void			*release_arg;

@@ -162,6 +162,8 @@ schedule_retry(struct session *s)
 	uint32_t wait = s->config->reconnect_interval;
 
 	s->phase = SESSION_WAITING;
+	if (s->shared && !s->recovers)
+		return;
 	s->next_try = loop_now(s->worker->loop) + wait;
 	loop_timer_set(s->timer, wait);
 }
@@ -238,6 +240,9 @@ session_connect(struct session *s)
 
 	s->phase = SESSION_CONNECTING;
 	s->next_try = 0;
+	s->adopted = false;
+	*s->initiator = '\0';
+	session_make_isid(s);
 	s->pump = pump_dial(s->worker, portal->host, portal->port,
 	    s->config->connect_timeout, &session_pump_ops, s);
 	if (s->pump != NULL) {
@@ -393,10 +398,11 @@ const struct pump_ops session_pump_ops = {
  * The configured ISID, or one of the random format (RFC 7143 section 11.12.5)
  * that is made from the names, so that it is the same after every start.
  */
-static void
-make_isid(struct session *s)
+void
+session_make_isid(struct session *s)
 {
-	const char *initiator = s->worker->config->initiator_name;
+	const char *initiator = s->worker->config->initiator_name != NULL ?
+	    s->worker->config->initiator_name : "";
 	uint32_t crc = CRC32C_INIT;
 
 	if (s->config->isid_set) {
@@ -433,6 +439,7 @@ reap(void *arg)
 	loop_timer_free(s->task_timer);
 	loop_timer_free(s->ack_timer);
 	router_free(s->router);
+	free(s->own_config);
 	free(s);
 }
 
@@ -467,7 +474,7 @@ session_new(struct worker *w, const struct config_session *config)
 		errno = ENOMEM;
 		return NULL;
 	}
-	make_isid(s);
+	session_make_isid(s);
 	TAILQ_INSERT_TAIL(&w->sessions, s, link);
 	return s;
 }

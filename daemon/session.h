@@ -19,10 +19,12 @@
 
 #include "daemon/pool.h"
 #include "daemon/quota.h"
-#include "proto/msg.h"
+#include "proto/msg_raw.h"
 
 struct attachment;
 struct config_session;
+struct loginwatch_nexus;
+struct pump;
 struct session;
 struct txpdu;
 struct worker;
@@ -35,11 +37,19 @@ struct session_delivery {
 	const uint8_t	*ahs;
 	uint32_t	 ahs_len;
 	struct slices	*data;		/* take with slices_move() */
+	const struct msg_digests *digests;	/* to be shown, or NULL */
 	/*
 	 * With the last PDU of a task, its whole charge: the receiver gives it
 	 * back once the PDU has left for the client.  Zero otherwise.
 	 */
 	struct quota_amount charge;
+	/* Who is to be told then, too; all zero: nobody. */
+	struct session_ticket {
+		uint32_t	raw;	/* serial number of the connection */
+		uint32_t	itt;
+		uint32_t	id;	/* of the task */
+		uint32_t	bytes;
+	} ticket;
 };
 
 struct attachment_ops {
@@ -148,6 +158,51 @@ struct session *session_find(struct worker *w, const char *name);
 /* Walk the worker's sessions: NULL gives the first; NULL at the end. */
 struct session *session_next(struct worker *w, const struct session *s);
 
+/*
+ * A connection that is logged in and idle, to become a session: the numbers
+ * and negotiated values are in `params`.  All else than the pump is copied.
+ */
+struct session_shared {
+	const char			*name;
+	struct pump			*pump;
+	const struct msg_raw_params	*params;
+	const char			*initiator;	/* name, or "" */
+	const char			*host;		/* as dialled, or "" */
+	uint16_t			 port;
+	uid_t				 uid;		/* of its owner */
+	bool				 adopted;
+};
+
+/*
+ * Make a session of it: a new one, or the configured one of that name that is
+ * to be started by hand and does not run.  It ends with its last client.  NULL
+ * with `why` filled, and then the pump stays the caller's.
+ */
+struct session *session_share(struct worker *w,
+    const struct session_shared *what, struct refusal *why);
+
+/* True if session_share() could take that name now; else `why` is filled. */
+bool session_name_free(struct worker *w, const char *name,
+    struct refusal *why);
+
+/*
+ * Take the connection back from a session made by session_share() with no
+ * client but `a`, which is gone then, and nothing outstanding.  The pump is
+ * the caller's, `out` has all that is known, `initiator` of
+ * ISCSI_NAME_MAX + 1 bytes the name.  NULL with `why` filled: nothing changed.
+ */
+struct pump *session_unshare(struct attachment *a, struct msg_raw_params *out,
+    char *initiator, struct refusal *why);
+
+/*
+ * What reinstates the session, if it runs and that is known; strings live with
+ * the session.
+ */
+bool session_nexus(const struct session *s, struct loginwatch_nexus *out);
+
+/* enum msg_listing_flag. */
+uint8_t session_flags(const struct session *s);
+
 const struct config_session *session_config(const struct session *s);
 uint8_t session_state(const struct session *s);	/* enum msg_session_state */
 void session_info_get(struct session *s, struct session_info *out);
@@ -176,6 +231,10 @@ void session_detach(struct attachment *a);
  */
 enum submit_verdict session_submit(struct attachment *a, struct txpdu *pdu,
     uint64_t cookie, uint32_t deadline, struct refusal *why);
+
+/* The session that it is attached to, and its mask of events. */
+struct session *session_of(const struct attachment *a);
+uint32_t session_events(const struct attachment *a);
 
 /* The default task deadline of this attachment in ms; 0 = none. */
 uint32_t session_deadline(const struct attachment *a);

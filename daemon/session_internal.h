@@ -4,6 +4,7 @@
  *
  *   session.c	 life: connect, up, down, log out; the public face
  *   session_login.c  the login
+ *	 session_share.c  sessions made of a raw connection
  *   attachment.c a client's share of it: attach, detach, submit
  *   guard.c	 what a client may submit, checked before anything is queued
  *   task.c	 one task from SUBMIT to its one outcome; deadlines
@@ -28,6 +29,7 @@
 #include "daemon/ittmap.h"
 #include "daemon/log.h"
 #include "daemon/login.h"
+#include "daemon/loginwatch.h"
 #include "daemon/loop.h"
 #include "daemon/pump.h"
 #include "daemon/router.h"
@@ -210,6 +212,14 @@ struct session {
 	bool			 stopping;
 	bool			 freed;
 
+	/* See session_share.c. */
+	struct config_session	*own_config;	/* NULL: the daemon's */
+	bool			 shared;
+	bool			 adopted;
+	bool			 recovers;	/* logs in again by itself */
+	uint32_t		 raw_flags;	/* settings to go back with */
+	char			 initiator[ISCSI_NAME_MAX + 1];	/* if not ours */
+
 	struct pump		*pump;
 	struct login		*login;
 	struct sn		 sn;
@@ -266,7 +276,11 @@ void session_fail(struct session *s, const char *fmt, ...)
 void session_event(struct session *s, const struct msg_event *e,
     const struct attachment *except);
 void session_logged_out(struct session *s);
+void session_make_isid(struct session *s);
 extern const struct pump_ops session_pump_ops;
+
+/* session_share.c */
+void session_share_end(struct session *s);
 
 /* session_login.c */
 void session_on_connected(void *arg);

@@ -371,11 +371,36 @@ on_reject(struct session *s, struct rxpdu *pdu)
 		abort_retire(t);
 }
 
+/* A copy, with the target's tags, for each client that asked for it. */
+static void
+tell_unsolicited(struct session *s, const struct rxpdu *pdu)
+{
+	struct attachment *a, *next;
+	struct slices data;
+
+	TAILQ_FOREACH_SAFE(a, &s->attachments, link, next) {
+		struct session_delivery d = {
+			.bhs = pdu->bhs, .ahs = pdu->ahs,
+			.ahs_len = pdu->ahs_len, .data = &data,
+		};
+
+		if ((a->events & 1u << MSG_EVENT_UNSOLICITED) == 0)
+			continue;
+		slices_init(&data);
+		if (slices_share(s->worker->pool, &data, pdu->data) == 0)
+			a->ops->on_pdu(a->arg, &d);
+		else
+			session_fail(s, "no memory for an unsolicited PDU");
+		slices_clear(s->worker->pool, &data);
+	}
+}
+
 static void
 on_reserved_tag(struct session *s, struct rxpdu *pdu)
 {
 	uint8_t opcode = iscsi_opcode(pdu->bhs);
 
+	tell_unsolicited(s, pdu);
 	switch (opcode) {
 	case ISCSI_OP_NOP_IN:
 		on_ping(s, pdu);

@@ -185,6 +185,21 @@ slices_move(struct slices *to, struct slices *from)
 	slices_init(from);
 }
 
+int
+slices_share(struct pool *pool, struct slices *to, const struct slices *from)
+{
+	const struct slice *piece;
+	int error = 0;
+
+	STAILQ_FOREACH(piece, &from->list, link) {
+		error = slices_add(pool, to, piece->slab, piece->ptr,
+		    piece->len);
+		if (error != 0)
+			break;
+	}
+	return error;
+}
+
 void
 slices_pop(struct pool *pool, struct slices *s)
 {
@@ -194,6 +209,36 @@ slices_pop(struct pool *pool, struct slices *s)
 	s->count--;
 	s->len -= slice->len;
 	slice_free(pool, slice);
+}
+
+int
+slices_split(struct pool *pool, struct slices *to, struct slices *from,
+    uint32_t len)
+{
+	struct slices rest;
+	struct slice *piece;
+	int error = 0;
+
+	slices_init(&rest);
+	STAILQ_FOREACH(piece, &from->list, link) {
+		uint32_t n = piece->len < len ? piece->len : len;
+
+		if (n > 0)
+			error = slices_add(pool, to, piece->slab, piece->ptr,
+			    n);
+		if (error == 0 && n < piece->len)
+			error = slices_add(pool, &rest, piece->slab,
+			    piece->ptr + n, piece->len - n);
+		if (error != 0)
+			break;
+		len -= n;
+	}
+	if (error == 0) {
+		slices_clear(pool, from);
+		slices_move(from, &rest);
+	}
+	slices_clear(pool, &rest);
+	return error;
 }
 
 void

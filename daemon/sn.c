@@ -44,6 +44,18 @@ sn_start(struct sn *sn, uint32_t cmdsn, const uint8_t *login_rsp)
 	sn->acked = statsn;
 }
 
+void
+sn_resume(struct sn *sn, uint32_t cmdsn, uint32_t expcmdsn, uint32_t maxcmdsn,
+    uint32_t expstatsn)
+{
+	*sn = (struct sn){
+		.cmdsn = cmdsn, .expcmdsn = expcmdsn, .maxcmdsn = maxcmdsn,
+		.expstatsn = expstatsn, .acked = expstatsn,
+	};
+	if (!window_valid(expcmdsn, maxcmdsn))
+		sn->maxcmdsn = expcmdsn - 1;
+}
+
 bool
 sn_window_open(const struct sn *sn)
 {

@@ -25,6 +25,13 @@ struct sn {
  */
 void sn_start(struct sn *sn, uint32_t cmdsn, const uint8_t *login_rsp);
 
+/*
+ * Go on with a connection whose login somebody else did: the CmdSN of the next
+ * request, what the target told last, and the StatSN expected next.
+ */
+void sn_resume(struct sn *sn, uint32_t cmdsn, uint32_t expcmdsn,
+    uint32_t maxcmdsn, uint32_t expstatsn);
+
 /* True if a non-immediate request may be sent now. */
 bool sn_window_open(const struct sn *sn);
 

@@ -35,6 +35,7 @@ struct worker {
 	TAILQ_HEAD(, session)	 sessions;
 	TAILQ_HEAD(, client)	 clients;
 	uint32_t		 nclients;
+	uint32_t		 last_raw;	/* raw connections so far */
 
 	/* Recycled objects of the data path; freed by worker_free(). */
 	STAILQ_HEAD(, txpdu)	 free_txpdus;

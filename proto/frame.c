@@ -86,6 +86,12 @@ frame_parser_set_limit(struct frame_parser *p, uint32_t limit)
 }
 
 bool
+frame_parser_in_header(const struct frame_parser *p)
+{
+	return p->state == S_HEADER && p->have > 0;
+}
+
+bool
 frame_parser_at_boundary(const struct frame_parser *p)
 {
 	return p->state == S_HEADER && p->have == 0;

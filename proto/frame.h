@@ -132,6 +132,9 @@ void frame_parser_set_limit(struct frame_parser *p, uint32_t limit);
 size_t frame_parser_feed(struct frame_parser *p, const uint8_t *buf,
     size_t len, struct frame_event *ev);
 
+/* True if a part of a frame's header is there and the rest is not. */
+bool frame_parser_in_header(const struct frame_parser *p);
+
 /* True if no byte of a frame is pending. */
 bool frame_parser_at_boundary(const struct frame_parser *p);
 

@@ -31,6 +31,7 @@ ranks() {
 	2  trace*     conn trace*
 	3  pump*      pump*
 	4  router
+	4  raw_router
 	5  sn
 	5  login*     *
 	5  task       *
@@ -40,6 +41,7 @@ ranks() {
 	5  gap        *
 	5  guard      *
 	5  orphan     *
+	5  raw*       *
 	5  session*   *
 	6  access
 	6  outq       *

@@ -477,7 +477,7 @@ START_TEST(names)
 		    i == 0 || i == 6 || i == MSG_OUTCOME_UNKNOWN);
 	for (i = 0; i <= 7; i++)
 		ck_assert_int_eq(strcmp(msg_event_name(i), "unknown") == 0,
-		    i == 7);
+		    i == 9);
 	for (i = 0; i <= 5; i++)
 		ck_assert_int_eq(strcmp(msg_state_name(i), "unknown") == 0,
 		    i == 5);
