@@ -469,13 +469,13 @@ START_TEST(names)
 {
 	unsigned i;
 
-	for (i = 0; i <= 33; i++)
+	for (i = 0; i <= 35; i++)
 		ck_assert_int_eq(strcmp(msg_reason_name(i), "unknown") == 0,
 		    i > 34);
 	for (i = 0; i <= 6; i++)
 		ck_assert_int_eq(strcmp(msg_outcome_name(i), "unknown") == 0,
 		    i == 0 || i == 6 || i == MSG_OUTCOME_UNKNOWN);
-	for (i = 0; i <= 7; i++)
+	for (i = 0; i <= 9; i++)
 		ck_assert_int_eq(strcmp(msg_event_name(i), "unknown") == 0,
 		    i == 9);
 	for (i = 0; i <= 5; i++)
