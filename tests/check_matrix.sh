@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: ISC
 # shellcheck disable=SC2016 # backticks in single quotes are Markdown
 #
-# Fails when a row of tests/protocol-matrix.md names a test that does not
-# exist or that no make target runs.
+# Fails when a row of tests/protocol-matrix.md or tests/seed-matrix.md names a
+# test that does not exist or that no make target runs, and when a row that
+# has to be there is not.
 #
 #   check_matrix.sh [SRCDIR]   says each bad row; exit 1 if there is one
 #   check_matrix.sh            under make check: the same and a self test, TAP
@@ -12,12 +13,34 @@
 # own. A test is one of
 #   name            START_TEST(name) in a program of unit_tests
 #   check_x:name    the same, in the program tests/unit/check_x only
+#   replay_x        a program of unit_tests in tests/fuzz
 #   x.py            a script of integration_tests
 #   x.py:name       the function name in it, which @test registers; in an
 #                   x.sh, a function that is also called
-# A row without a test says why, and what is missing, as `later: why`.
+# A row without a test says why, and what is missing, as `later: why`; none of
+# the seed matrix is for later.
 
 set -u
+
+# The items that the protocol matrix must have.
+items=$(awk 'BEGIN {
+	for (i = 1; i <= 25; i++)
+		print "A" i
+	for (i = 1; i <= 40; i++)
+		print "B" i
+}')
+# Every identifier of the seed: constants, functions, types, methods.
+identifiers='HookSend HookReceive DefaultRouterBufDepth
+GetBHS GetBuffer PutBHS PutBuffer ReadPump WithReadFaultAfter
+WithWriteFaultAfter WritePump WriteRawPDU
+Conn Dial NewConnFromNetConn Conn.Close Conn.DigestByteOrder Conn.DigestData
+Conn.DigestHeader Conn.MaxRecvDSL Conn.NetConn Conn.SetDeadline
+Conn.SetDigestByteOrder Conn.SetDigests Conn.SetMaxRecvDSL
+FaultConn NewFaultConn FaultConn.Read FaultConn.SetReadFault
+FaultConn.SetWriteFault FaultConn.Write
+RawPDU ReadRawPDU
+Router NewRouter Router.AllocateITT Router.Dispatch Router.PendingCount
+Router.Register Router.RegisterPersistent Router.Unregister'
 
 # Prints the words of make variable $1, those of variables in it included.
 make_words() {
@@ -96,9 +119,13 @@ integration_has() {
 	esac
 }
 
-# bad_test TEST UNITS SCRIPTS: prints why TEST is none, or nothing.
+# bad_test TEST UNITS SCRIPTS PROGRAMS: prints why TEST is none, or nothing.
 bad_test() {
 	case $1 in
+	replay_*)
+		grep -qxF "tests/fuzz/$1" "$4" ||
+		    echo "no program tests/fuzz/$1 in unit_tests"
+		;;
 	*.py|*.sh|*.py:*|*.sh:*)
 		file=${1%%:*}
 		file=tests/integration/${file##*/}
@@ -121,39 +148,75 @@ bad_test() {
 	esac
 }
 
-# Prints one line for each row of the matrix of tree $1 that is wrong.
+# rows_of MATRIX: `line item cell` of each row, header rows left out.
+rows_of() {
+	awk -F'|' '
+	function tell() {
+		item = part[2]
+		gsub(/`| /, "", item)
+		print line, item, n == 5 ? part[4] : "|"
+	}
+	/^\|-/ { held = 0; next }
+	held { tell() }
+	{ held = 0 }
+	/^\|/ { held = 1; line = FNR; n = split($0, part, "|") }
+	END { if (held) tell() }' "$1"
+}
+
+# bad_row WHERE ITEM CELL LISTS: prints what is wrong with a row.
+bad_row() {
+	if [ "$3" = '|' ]; then
+		echo "$1: not a row of three cells"
+		return
+	fi
+	tests=$(printf '%s\n' "$3" | grep -o '`[^`]*`' | tr -d '`')
+	cell=$(printf '%s\n' "$3" | sed 's/^ *//; s/ *$//')
+	case $1:$cell in
+	*seed-matrix*:*later:*) echo "$1: $2: later is too late" ;;
+	esac
+	case $tests$cell in
+	'later: '?*) ;;
+	later:*) echo "$1: $2: later, but not what" ;;
+	*'`'*) ;;
+	*) echo "$1: $2 names no test" ;;
+	esac
+	for test in $tests; do
+		why=$(bad_test "$test" "$4/units" "$4/scripts" "$4/programs")
+		[ -z "$why" ] || echo "$1: $2: $why"
+	done
+}
+
+# matrix_offences MATRIX WANTED LISTS: what is wrong with it, and which of the
+# WANTED rows it lacks.
+matrix_offences() {
+	if [ ! -f "$1" ]; then
+		echo "$1 is missing"
+		return
+	fi
+	rows_of "$1" >"$3/rows"
+	while read -r line item cell; do
+		bad_row "$1:$line" "$item" "$cell" "$3"
+	done <"$3/rows"
+	for item in $2; do
+		case $(awk -v item="$item" '
+		    $2 == item { n++ } END { print n + 0 }' "$3/rows") in
+		0) echo "$1: no row for $item" ;;
+		1) ;;
+		*) echo "$1: more than one row for $item" ;;
+		esac
+	done
+}
+
+# Prints one line for each row of the matrices of tree $1 that is wrong.
 offences() {
 	(
 		cd "$1" || exit
-		matrix=tests/protocol-matrix.md
-		if [ ! -f "$matrix" ]; then
-			echo "$matrix is missing"
-			exit
-		fi
 		lists=$(mktemp -d) || exit
 		unit_names >"$lists/units"
+		make_words unit_tests >"$lists/programs"
 		make_words integration_tests >"$lists/scripts"
-		grep -n '^|' "$matrix" | sed -n \
-		    's/^\([0-9]*\):| *\([A-Z][0-9][0-9a-z]*\) *|.*|\([^|]*\)| *$/\1 \2 \3/p' |
-		    while read -r line item cell; do
-			tests=$(printf '%s\n' "$cell" | grep -o '`[^`]*`' |
-			    tr -d '`')
-			case $tests$cell in
-			'later: '?*) ;;
-			later:*) echo "$matrix:$line: $item: later, but" \
-			    "not what" ;;
-			*'`'*) ;;
-			*) echo "$matrix:$line: $item names no test" ;;
-			esac
-			for test in $tests; do
-				why=$(bad_test "$test" "$lists/units" \
-				    "$lists/scripts")
-				[ -z "$why" ] ||
-				    echo "$matrix:$line: $item: $why"
-			done
-		done
-		grep -n '^| *[A-Z][0-9]' "$matrix" | grep -v '|.*|.*|.*| *$' |
-		    sed "s|^\([0-9]*\):.*|$matrix:\1: not a row of three cells|"
+		matrix_offences tests/protocol-matrix.md "$items" "$lists"
+		matrix_offences tests/seed-matrix.md "$identifiers" "$lists"
 		rm -rf "$lists"
 	)
 }
@@ -165,12 +228,17 @@ trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 count=1
 
-# expect NAME ROW WANTED: with this row alone, what is said must match the
-# basic regular expression WANTED, or be nothing if that is empty.
+# expect NAME ROW WANTED [FILE]: with this row alone, in the protocol matrix or
+# in FILE, what is said must match the basic regular expression WANTED, or be
+# nothing if that is empty.
 expect() {
 	count=$((count + 1))
-	printf '| item | what | test |\n|---|---|---|\n%s\n' "$2" \
-	    >"$scratch/tests/protocol-matrix.md"
+	table="$scratch/tests/protocol-matrix.md"
+	[ -z "${4-}" ] || table="$scratch/tests/$4"
+	printf '| item | what | test |\n|---|---|---|\n' |
+	    tee "$scratch/tests/protocol-matrix.md" \
+	    >"$scratch/tests/seed-matrix.md"
+	printf '%s\n' "$2" >>"$table"
 	said=$(offences "$scratch")
 	if { [ -z "$3" ] && [ -z "$said" ]; } ||
 	    { [ -n "$3" ] && printf '%s\n' "$said" | grep -q "$3"; }; then
@@ -186,7 +254,7 @@ make_scratch() {
 	mkdir -p "$scratch/tests/unit" "$scratch/tests/integration"
 	cat >"$scratch/tests/local.am" <<-'END'
 	unit_tests = tests/unit/check_a \
-		$(more_tests)
+		tests/fuzz/replay_f $(more_tests)
 	more_tests = tests/unit/check_b
 	tests_unit_check_a_SOURCES = tests/unit/check_a.c
 	tests_unit_check_b_SOURCES = tests/unit/check_b.c tests/unit/more.c
@@ -208,6 +276,8 @@ make_scratch() {
 
 self_test() {
 	make_scratch
+	items=
+	identifiers=
 	expect 'a unit test' '| A1 | w | `added` |' ''
 	expect 'in its program' '| A1 | w | `check_a:added` |' ''
 	expect 'in a second source' '| A1 | w | `check_b:second` |' ''
@@ -231,20 +301,36 @@ self_test() {
 	expect 'a test, and more later' '| A1 | w | `nothing`; later: x |' \
 	    'no registered'
 	expect 'a row with two cells' '| A1 | `added` |' 'three cells'
+	expect 'a fuzzer' '| A1 | w | `replay_f` |' ''
+	expect 'no such fuzzer' '| A1 | w | `replay_g` |' 'no program'
+	expect 'the seed matrix' '| `Dial` | w | `nothing` |' \
+	    'Dial: no registered' seed-matrix.md
+	expect 'nothing of the seed is for later' \
+	    '| `Dial` | w | `added`; later: more |' 'too late' seed-matrix.md
+	items=A1
+	identifiers='Conn.Close'
+	expect 'an item that has to be there' '' 'no row for A1'
+	expect 'an identifier that has to be there' '| `Conn` | w | `added` |' \
+	    'no row for Conn.Close' seed-matrix.md
+	items=
+	expect 'all identifiers' '| `Conn.Close` | w | `added` |' '' \
+	    seed-matrix.md
+	expect 'an identifier twice' '| `Conn.Close` | w | `added` |
+| `Conn.Close` | w | `added` |' 'more than one' seed-matrix.md
 }
 
 case ${1-} in
 -h|--help)
-	sed -n '5,19s/^# \{0,1\}//p' "$0"
+	sed -n '5,23s/^# \{0,1\}//p' "$0"
 	exit 0
 	;;
 '')
 	said=$(offences "${top_srcdir:-$(dirname "$0")/..}")
-	echo 1..19
+	echo 1..27
 	if [ -z "$said" ]; then
-		echo 'ok 1 - every row of the matrix names a test that runs'
+		echo 'ok 1 - every row of the matrices names a test that runs'
 	else
-		echo 'not ok 1 - every row of the matrix names a test that runs'
+		echo 'not ok 1 - every row of the matrices names a test that runs'
 		printf '%s\n' "$said" | sed 's/^/# /'
 	fi
 	self_test

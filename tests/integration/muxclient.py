@@ -39,10 +39,11 @@ no-such-task opcode-not-allowed lengths-disagree bad-initiator-task-tag
 bad-target-transfer-tag bad-field data-limit over-quota session-down cancelled
 deadline reset-by-another-client connection-lost shutting-down hello-timeout
 client-stalled removed-by-admin no-data-for-r2t not-supported busy
-internal-error""".split()
+internal-error connect-failed would-reinstate""".split()
 OUTCOMES = ["none", "refused", "not-sent", "unknown", "aborted", "timed-out"]
 EVENTS = """session-up session-down parameters async-message unit-attention
-reset events-lost""".split()
+reset events-lost closed""".split()
+WANT_UNSOLICITED = 1 << 8
 STATES = ["down", "connecting", "login", "up", "logout"]
 
 # RFC 7143 section 11: requests and what answers them.
@@ -69,8 +70,21 @@ def tlv(kind, value):
 
 
 def deadline_tlv(milliseconds):
-    """The one TLV of version 1."""
+    """The TLV that a SUBMIT may have on a session."""
     return tlv(1, struct.pack(">I", milliseconds))
+
+
+def tlvs_of(raw):
+    """The TLVs of which raw consists, by type; each stands there once."""
+    found = {}
+    while raw:
+        check(len(raw) >= 4, f"half a TLV: {raw.hex()}")
+        kind, length = struct.unpack_from(">HH", raw)
+        check(len(raw) >= 4 + length, f"half a TLV: {raw.hex()}")
+        check(kind not in found, f"TLV {kind:#x} twice")
+        found[kind] = raw[4:4 + length]
+        raw = raw[4 + length:]
+    return found
 
 
 def frame(kind, payload=b"", cookie=0, flags=0, length=None):
@@ -216,7 +230,14 @@ class Msg:
          self.maxcmdsn, self.datasn, self.offset,
          self.word11) = struct.unpack_from(">Q8I", raw, 8)
         self.bhs = raw[:48]
-        self.data = raw[48 + 4 * raw[4]:]
+        at = 48 + 4 * raw[4]
+        self.ahs = raw[48:at]
+        self.data = raw[at:]
+        self.tlvs = {}
+        if self.flags & F_TLV:
+            self.data, tlvs = self.data[:self.dsl], self.data[self.dsl:]
+            check(tlvs, "flag TLV without one")
+            self.tlvs = tlvs_of(tlvs)
         check_equal(len(self.data), self.dsl, "data of a PDU and its DSL")
 
     def _outcome(self):
@@ -241,21 +262,28 @@ class Msg:
             ">BIQI", self.payload)
         self.event = EVENTS[kind]
         self._params(17)
-        self.text = self._string(45)
+        self.text = self._string(45, end=False)
+        self.tlvs = tlvs_of(self.payload[46 + self.payload[45]:])
+        check_equal(list(self.tlvs), [5] if self.event == "closed" else [],
+                    f"TLVs of EVENT {self.event}")
+        if self.event == "closed":
+            self.bytes_in, self.bytes_out = struct.unpack(">QQ", self.tlvs[5])
 
     def _listing(self):
         count = int.from_bytes(self.payload[:2], "big")
         self.entries = []
+        self.listing_flags = {}
         at = 2
         for _ in range(count):
-            state, _flags, access = struct.unpack_from(
-                ">BBI", self.payload, at)
+            state, flags, access = struct.unpack_from(">BBI", self.payload,
+                                                      at)
             at += 6
             texts = []
             for _ in range(2):
                 texts.append(self._string(at, end=False))
                 at += 1 + self.payload[at]
             self.entries.append((STATES[state], access, *texts))
+            self.listing_flags[texts[0]] = flags
         check_equal(at, len(self.payload), "length of LISTING")
 
 
@@ -319,7 +347,10 @@ class Mux:
     raw=True says no HELLO. The connection is closed at the end of the test.
     """
 
-    def __init__(self, daemon, session=None, raw=False, name="test", **wanted):
+    message = Msg
+
+    def __init__(self, daemon, session=None, raw=False, name="test",
+                 features=0, **wanted):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(daemon if isinstance(daemon, str)
                             else daemon.data_socket)
@@ -331,13 +362,14 @@ class Mux:
         self.itts = {}
         self.ended = set()
         self.requests = set()
+        self.events = 0
         self.next_cookie = 1
         self.next_itt = 1
         self.welcome = self.attached = None
         defer(self.close)
         if raw:
             return
-        self.send(HELLO, hello(name=name))
+        self.send(HELLO, hello(name=name, features=features))
         self.welcome = self.expect(WELCOME)
         if session is not None:
             self.attached = self.attach(session, **wanted)
@@ -433,7 +465,7 @@ class Mux:
         try:
             if timeout > 0:
                 select.select([self.socket], [], [], timeout)
-            more = self.socket.recv(1 << 18)
+            more = self._recv()
         except BlockingIOError:
             return False
         except ConnectionResetError:
@@ -442,6 +474,10 @@ class Mux:
             raise Gone
         self.buffer += more
         return True
+
+    def _recv(self):
+        """What the socket has now."""
+        return self.socket.recv(1 << 18)
 
     def _frame(self, timeout):
         """The next whole frame, or None when the time is over."""
@@ -477,7 +513,7 @@ class Mux:
                 if flags & F_MORE:
                     self.partial[cookie] = payload
                     continue
-            msg = Msg(kind, flags, cookie, payload)
+            msg = self.message(kind, flags, cookie, payload)
             self._account(msg)
             return msg
 
@@ -485,6 +521,9 @@ class Mux:
         """Keeps the rule of one end; see the head of this file."""
         if msg.kind in (EVENT, GOODBYE):
             check_equal(msg.cookie, 0, f"cookie of {msg}")
+            return
+        if msg.kind == PDU and msg.cookie == 0:
+            self._unsolicited(msg)
             return
         task = self.tasks.get(msg.cookie)
         if msg.kind in (PDU, OUTCOME):
@@ -509,6 +548,11 @@ class Mux:
             self._end(task)
         elif msg.cookie != 0:
             check(msg.cookie in self.requests, f"an answer to nothing: {msg}")
+
+    def _unsolicited(self, msg):
+        """A PDU with cookie 0: the target's own, and asked for."""
+        check(self.events & WANT_UNSOLICITED, f"not asked for: {msg}")
+        check_equal((msg.itt, msg.flags), (NONE, 0), f"ITT, flags of {msg}")
 
     def _end(self, task):
         task.done = True
@@ -600,6 +644,7 @@ class Mux:
 
     def attach(self, session, **wanted):
         """Sends ATTACH; the answer."""
+        self.events = wanted.get("events", NONE)
         self.attached = self.answer_to(
             self.send(ATTACH, attach(session, **wanted)))
         return self.attached

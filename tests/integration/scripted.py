@@ -45,6 +45,7 @@ class Peer:
 
     def __init__(self, connection):
         self.socket = connection
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(TIMEOUT * PATIENCE)
         self.statsn = 0x1000
         self.expcmdsn = 1
@@ -66,6 +67,14 @@ class Peer:
                 raise EOFError
             got += more
         return got
+
+    def take(self, count):
+        """The next bytes, whatever they are."""
+        try:
+            return self._read(count)
+        except EOFError:
+            raise Failure(f"the daemon closed the connection, waited for "
+                          f"{count} bytes") from None
 
     def receive(self, opcode=None):
         """The next PDU, which must be of that opcode."""
@@ -90,11 +99,20 @@ class Peer:
             self.expcmdsn = (self.expcmdsn + 1) & NONE
         return request
 
+    def send_login(self, raw):
+        """Sends a Login Response and what goes with it."""
+        self.socket.sendall(raw)
+
     def quiet(self, seconds=0.05):
         """Fails the test if the daemon sends anything meanwhile."""
         ready, _, _ = select.select([self.socket], [], [], seconds)
         if ready:
             raise Failure(f"the daemon sent {self.receive()}")
+
+    def closed_now(self):
+        """Whether the daemon has closed the connection."""
+        ready, _, _ = select.select([self.socket], [], [], 0)
+        return bool(ready) and not self.socket.recv(1, socket.MSG_PEEK)
 
     def closed(self):
         """Waits until the daemon closes the connection."""
@@ -172,12 +190,13 @@ class Scripted:
         defer(connection.close)
         return Peer(connection)
 
-    def login(self, extra=b"", **answers):
+    def login(self, extra=b"", peer=None, **answers):
         """Accepts and logs in: answers as asked, but for keys in answers.
 
-        extra goes out in the same segment as the last Login Response.
+        extra goes out in the same segment as the last Login Response. With
+        peer that connection is logged in.
         """
-        peer = self.accept()
+        peer = peer or self.accept()
         peer.window = answers.pop("window", peer.window)
         while True:
             request = peer.receive(LOGIN)
@@ -208,6 +227,6 @@ class Scripted:
                 peer.header_digest = reply.get("HeaderDigest") == "CRC32C"
                 peer.data_digest = reply.get("DataDigest") == "CRC32C"
                 raw += extra(peer) if callable(extra) else extra
-            peer.socket.sendall(raw)
+            peer.send_login(raw)
             if done:
                 return peer
