@@ -88,26 +88,28 @@ START_TEST(test_many_isids)
 }
 END_TEST
 
+static const char both[] = NAMES;
+
 /*
  * Names in two PDUs, cut at every byte, with C and, against the rules, without
  * it: the PDU that completes them is the one that is found.
  */
 START_TEST(test_names_every_cut)
 {
-	size_t len = strlen(NAMES);
+	size_t len = strlen(both);
 
 	for (size_t i = 0; i < len; i++) {
 		again();
-		ck_assert_msg(!names_len(&ours, OPER | C, NAMES, i), "%zu", i);
-		say_len(OPER | C, NAMES, i);
-		ck_assert_msg(names(OP_END, NAMES + i), "%zu", i);
+		ck_assert_msg(!names_len(&ours, OPER | C, both, i), "%zu", i);
+		say_len(OPER | C, both, i);
+		ck_assert_msg(names(OP_END, both + i), "%zu", i);
 
 		again();
 		/* Without C the text ends here, with its NUL or without. */
-		ck_assert_msg(names_len(&ours, OPER, NAMES, i) ==
+		ck_assert_msg(names_len(&ours, OPER, both, i) ==
 		    (i == len - 1), "%zu", i);
-		say_len(OPER, NAMES, i);
-		ck_assert_msg(names(OP_END, NAMES + i), "%zu", i);
+		say_len(OPER, both, i);
+		ck_assert_msg(names(OP_END, both + i), "%zu", i);
 	}
 }
 END_TEST
@@ -115,15 +117,15 @@ END_TEST
 /* One byte in each PDU. */
 START_TEST(test_names_byte_by_byte)
 {
-	size_t len = strlen(NAMES);
+	size_t len = strlen(both);
 
 	for (uint8_t flags = OPER; flags <= (OPER | C); flags += C) {
 		again();
 		for (size_t i = 0; i < len - 2; i++) {
-			ck_assert(!names_len(&ours, flags, NAMES + i, 1));
-			say_len(flags, NAMES + i, 1);
+			ck_assert(!names_len(&ours, flags, both + i, 1));
+			say_len(flags, both + i, 1);
 		}
-		ck_assert(names_len(&ours, flags, NAMES + len - 2, 2));
+		ck_assert(names_len(&ours, flags, both + len - 2, 2));
 	}
 }
 END_TEST
