@@ -130,6 +130,8 @@ client_close(struct client *c, uint16_t reason, const char *text)
 	if (client_dead(c))
 		return;
 	log_info(c->log, "%s: closing: %s", c->label, text);
+	if (c->raw != NULL)
+		raw_close(c->raw, text);
 	strlcpy(m.text, text, sizeof(m.text));
 	len = msg_goodbye_encode(&m, buf, sizeof(buf));
 	client_reply(c, FRAME_GOODBYE, 0, 0, buf, len);

@@ -50,6 +50,7 @@ static void
 forget(struct client *c)
 {
 	c->raw = NULL;
+	c->raw_request = 0;
 	c->out.left = NULL;
 	if (!client_dead(c))
 		c->state = CLIENT_READY;
@@ -458,7 +459,7 @@ on_close(struct client *c, const uint8_t *p, uint32_t len)
 		client_error(c, c->raw_cookie, FRAME_OPEN, MSG_R_CANCELLED,
 		    "closed before it was connected");
 	c->raw_request = 0;
-	raw_close(c->raw);
+	raw_close(c->raw, "by its client");
 	send_ok(c, c->parser.header.cookie);
 }
 

@@ -120,11 +120,11 @@ raw_fail(struct raw *r, int error, const char *fmt, ...)
 }
 
 void
-raw_close(struct raw *r)
+raw_close(struct raw *r, const char *why)
 {
 	if (r->state != RAW_FAILED) {
-		log_info(r->log, "%s: closed by its client", r->label);
-		note_closed(r, 0, "closed by the client");
+		log_info(r->log, "%s: closed: %s", r->label, why);
+		note_closed(r, 0, why);
 	}
 	raw_ended(r);
 }
@@ -285,7 +285,7 @@ adopt_permitted(struct raw *r, int fd, struct refusal *why)
 
 	if (error != 0)
 		return guard_no(why, MSG_R_BAD_FD, "the descriptor is no "
-		    "connected TCP socket: %s", strerror(error));
+		    "connected TCP socket: %s", strerror(-error));
 	if (getpeername(fd, (struct sockaddr *)&sa, &len) == -1)
 		return guard_no(why, MSG_R_BAD_FD, "the socket's peer: %s",
 		    strerror(errno));

@@ -126,7 +126,7 @@ int raw_export(struct raw *r, struct msg_exported *out, struct slices *unread,
 bool raw_share(struct raw *r, const char *name, struct refusal *why);
 
 /* Close it: tasks end, on_closed() is called before this returns. */
-void raw_close(struct raw *r);
+void raw_close(struct raw *r, const char *why);
 
 /* The client is gone: close without a word.  NULL is allowed. */
 void raw_free(struct raw *r);

@@ -82,6 +82,17 @@ raw_router_add(struct raw_router *r, uint32_t itt, enum raw_waits waits)
 }
 
 void
+raw_router_register(struct raw_router *r, struct raw_task *t,
+    enum raw_waits waits)
+{
+	t->id = ++r->last_id;
+	t->waits = waits;
+	t->sent = false;
+	if (client_waits(t))
+		r->pending++;
+}
+
+void
 raw_router_unregister(struct raw_router *r, struct raw_task *t)
 {
 	if (client_waits(t))

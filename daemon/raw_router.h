@@ -55,6 +55,10 @@ struct raw_task *raw_router_find(const struct raw_router *r, uint32_t itt);
 struct raw_task *raw_router_add(struct raw_router *r, uint32_t itt,
     enum raw_waits waits);
 
+/* Somebody waits anew for a tag in use for which nobody does. */
+void raw_router_register(struct raw_router *r, struct raw_task *t,
+    enum raw_waits waits);
+
 /* Nobody waits for the task any more, but the target may still answer. */
 void raw_router_unregister(struct raw_router *r, struct raw_task *t);
 

@@ -72,6 +72,8 @@ opens(const uint8_t *bhs)
 static enum raw_waits
 waits_of(const struct raw *r, const uint8_t *bhs, uint8_t expect)
 {
+	const struct raw_task *t;
+
 	switch (expect) {
 	case MSG_EXPECT_NONE:
 		return RAW_WAITS_NONE;
@@ -82,7 +84,8 @@ waits_of(const struct raw *r, const uint8_t *bhs, uint8_t expect)
 	default:
 		break;
 	}
-	if (opens(bhs) && raw_router_find(r->router, iscsi_itt(bhs)) == NULL)
+	t = raw_router_find(r->router, iscsi_itt(bhs));
+	if (opens(bhs) && (t == NULL || t->waits == RAW_WAITS_NONE))
 		return RAW_WAITS_MANY;
 	return RAW_WAITS_NONE;
 }
@@ -97,16 +100,23 @@ enter(struct raw *r, struct txpdu *pdu, enum raw_waits waits,
 {
 	struct quota_amount charge = { .tasks = 1 };
 	uint32_t itt = iscsi_itt(pdu->bhs);
-	bool used = raw_router_find(r->router, itt) != NULL;
-	struct raw_task *t;
+	struct raw_task *t = raw_router_find(r->router, itt);
+	bool open = t != NULL && t->waits != RAW_WAITS_NONE;
 	char limit[96];
 
-	if (waits != RAW_WAITS_NONE && (used || itt == ISCSI_TAG_NONE))
+	if (waits != RAW_WAITS_NONE && (open || itt == ISCSI_TAG_NONE))
 		return guard_no(why, MSG_R_BAD_ITT, "the Initiator Task Tag "
-		    "0x%08" PRIx32 " is %s", itt, used ?
+		    "0x%08" PRIx32 " is %s", itt, open ?
 		    "that of an open task" : "reserved");
-	if (waits == RAW_WAITS_NONE && (used || !opens(pdu->bhs)))
+	if (waits == RAW_WAITS_NONE && (t != NULL || !opens(pdu->bhs)))
 		return true;
+	if (t != NULL) {
+		raw_rx_task_gone(r, t);
+		raw_router_register(r->router, t, waits);
+		t->opcode = iscsi_opcode(pdu->bhs);
+		pdu->task_id = t->id;
+		return true;
+	}
 	if (quota_take(r->owner.quota, &charge, limit, sizeof(limit)) != NULL)
 		return guard_no(why, MSG_R_QUOTA, "this would exceed %s",
 		    limit);
