@@ -177,7 +177,7 @@ pcapng_start(struct pcapng *p)
 	add_le32(&b, UINT32_MAX);	/* length of the section: unknown */
 	add_le32(&b, UINT32_MAX);
 	add_option(&b, SHB_USERAPPL, name, sizeof(name) - 1);
-	add_option(&b, OPT_END, NULL, 0);
+	add_option(&b, OPT_END, "", 0);
 	block_end(&b, p->sink);
 }
 
@@ -222,7 +222,7 @@ describe(struct pcapng *p, struct pcapng_interface *i)
 	if (i->name[0] != '\0')
 		add_option(&b, IDB_NAME, i->name, (uint16_t)strlen(i->name));
 	add_option(&b, IDB_TSRESOL, &resolution, 1);
-	add_option(&b, OPT_END, NULL, 0);
+	add_option(&b, OPT_END, "", 0);
 	block_end(&b, p->sink);
 	i->described = true;
 	i->id = p->ndescribed++;
@@ -242,7 +242,7 @@ pcapng_end(struct pcapng *p, uint64_t now)
 		add_time(&b, now);
 		add_option_u64(&b, ISB_IFRECV, each->packets + each->dropped);
 		add_option_u64(&b, ISB_IFDROP, each->dropped);
-		add_option(&b, OPT_END, NULL, 0);
+		add_option(&b, OPT_END, "", 0);
 		block_end(&b, p->sink);
 	}
 }
@@ -299,7 +299,7 @@ add_tags(struct piece *b, const struct trace_pdu *pdu)
 		add_ends(b, local, peer);
 	else
 		add_ends(b, peer, local);
-	add_tag(b, TAG_END, NULL, 0);
+	add_tag(b, TAG_END, "", 0);
 }
 
 /* The length of the UTF-8 sequence at `p`, 0 if it is none to be shown. */
@@ -358,7 +358,7 @@ add_options(struct piece *b, const struct trace_pdu *pdu, uint64_t lost)
 	add_option(b, EPB_FLAGS, flags, sizeof(flags));
 	if (lost > 0)
 		add_option_u64(b, EPB_DROPCOUNT, lost);
-	add_option(b, OPT_END, NULL, 0);
+	add_option(b, OPT_END, "", 0);
 }
 
 static void

@@ -153,7 +153,7 @@ trace_sink_put(struct trace_sink *s, const void *buf, size_t len)
 {
 	size_t to = (s->at + s->len) % s->size, first;
 
-	if (len > s->size - s->len)
+	if (len == 0 || len > s->size - s->len)
 		return;
 	first = s->size - to < len ? s->size - to : len;
 	memcpy(s->ring + to, buf, first);

@@ -19,12 +19,14 @@ _iscsimuxctl_sessions() {
 # The words that may stand here, after the command words given.
 _iscsimuxctl_next() {
 	case $* in
-	'')		echo call client info log session stats stop ;;
+	'')		echo call client info log session stats stop trace ;;
+	trace)		echo list ;;
 	client)		echo list ;;
 	session)	echo list show ;;
 	log)		echo error warning info debug ;;
 	call)		echo client.list daemon.info daemon.stop log.set \
-			    session.list session.show stats.get ;;
+			    session.list session.show stats.get trace.list \
+			    trace.start trace.stop ;;
 	stats|'session show'|'client list') _iscsimuxctl_sessions ;;
 	esac
 }
@@ -35,9 +37,19 @@ _iscsimuxctl() {
 
 	COMPREPLY=()
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
-	-s|--socket)
+	-S|--socket)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	-w|--write)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	-s|--session)
+		mapfile -t COMPREPLY < <(compgen -W \
+		    "$(_iscsimuxctl_sessions)" -- "$cur")
 		return
 		;;
 	-t|--timeout)
@@ -45,13 +57,14 @@ _iscsimuxctl() {
 		;;
 	esac
 	if [[ $cur == -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -W '--help --json --socket
-		    --timeout --version -h -j -S -t -V' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W '--headers --help
+		    --json --session --socket --timeout --version --write
+		    -h -j -s -S -t -V -w' -- "$cur")
 		return
 	fi
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s|--socket|-t|--timeout) ((i++)) ;;
+		-s|--session|-S|--socket|-t|--timeout|-w|--write) ((i++)) ;;
 		-*) ;;
 		*) given+=("${COMP_WORDS[i]}") ;;
 		esac

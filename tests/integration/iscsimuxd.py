@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 """The daemon under test: its configuration, its sockets, its programs."""
 
+import array
 import json
 import os
 import pwd
@@ -91,11 +92,21 @@ class Control:
 
     def call(self, method, **params):
         """Calls method; returns its result or raises RpcError."""
+        return self.call_with_fds([], method, **params)
+
+    def call_with_fds(self, fds, method, **params):
+        """The same with descriptors that come with the request."""
         self.next_id += 1
         request = {"jsonrpc": "2.0", "id": self.next_id, "method": method}
         if params:
             request["params"] = params
-        self.send(json.dumps(request) + "\n")
+        raw = json.dumps(request).encode() + b"\n"
+        if fds:
+            sent = self.socket.sendmsg([raw], [
+                (socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                 array.array("i", fds))])
+            raw = raw[sent:]
+        self.socket.sendall(raw)
         answer = self.receive()
         check(answer is not None, f"{method}: the control socket was closed")
         check_equal(answer.get("id"), self.next_id, f"{method}: id of answer")

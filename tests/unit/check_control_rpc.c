@@ -44,13 +44,15 @@ static const struct rpc_param params_none[] = { { NULL, 0, false } };
 static const struct rpc_param params_echo[] = {
 	{ "name", JSON_STRING, true },
 	{ "count", JSON_INTEGER, false },
+	{ "loud", JSON_TRUE, false },
 	{ NULL, 0, false }
 };
 
 static const struct rpc_method methods[] = {
-	{ "test.echo", echo, params_echo },
-	{ "test.refuse", refuse, params_none },
-	{ "test.starve", starve, params_none },
+	{ "test.echo", echo, params_echo, 0 },
+	{ "test.refuse", refuse, params_none, 0 },
+	{ "test.starve", starve, params_none, 0 },
+	{ "test.take", echo, params_none, 1 },
 };
 
 struct line {
@@ -82,6 +84,13 @@ static const struct line lines[] = {
 	    OK("2", "{\"name\":\"a\"}"), 1 },
 	{ RQ("\"id\":3," ECHO "\"params\":{\"name\":\"\xc3\xa9\"}"),
 	    OK("3", "{\"name\":\"\\u00E9\"}"), 1 },
+	{ RQ("\"id\":4," ECHO "\"params\":{\"name\":\"a\",\"loud\":true}"),
+	    OK("4", "{\"name\":\"a\",\"loud\":true}"), 1 },
+	{ RQ("\"id\":4," ECHO "\"params\":{\"name\":\"a\",\"loud\":false}"),
+	    OK("4", "{\"name\":\"a\",\"loud\":false}"), 1 },
+	{ RQ("\"id\":4," ECHO "\"params\":{\"name\":\"a\",\"loud\":1}"),
+	    NOF("4", "-32602", "parameter \\\"loud\\\" must be true or false",
+	    "loud"), 0 },
 	/* Notifications: done, not answered, whatever comes of it. */
 	{ RQ(ECHO "\"params\":{\"name\":\"a\"}"), NULL, 1 },
 	{ RQ("\"method\":\"test.refuse\""), NULL, 1 },
@@ -156,14 +165,21 @@ static const char *const garbage[] = {
 };
 
 static char *
-serve(const char *in, size_t len, int *calls)
+serve_with(const char *in, size_t len, unsigned nfds, int *calls)
 {
 	char *out = NULL;
 
 	*calls = 0;
 	ck_assert_int_eq(rpc_serve(methods,
-	    sizeof(methods) / sizeof(methods[0]), calls, in, len, &out), 0);
+	    sizeof(methods) / sizeof(methods[0]), calls, in, len, nfds, &out),
+	    0);
 	return out;
+}
+
+static char *
+serve(const char *in, size_t len, int *calls)
+{
+	return serve_with(in, len, 0, calls);
 }
 
 START_TEST(line_by_line)
@@ -204,6 +220,36 @@ START_TEST(nul_byte)
 	ck_assert_ptr_nonnull(strstr(out, "-32700"));
 	ck_assert_int_eq(calls, 0);
 	free(out);
+}
+END_TEST
+
+/* A method is called with the descriptors that it wants or not at all. */
+START_TEST(descriptors)
+{
+	static const char take[] = RQ("\"id\":1,\"method\":\"test.take\"");
+	static const char echo_[] = RQ("\"id\":1," ECHO
+	    "\"params\":{\"name\":\"a\"}");
+	static const char *const out[2][3] = {
+		{ NO("1", "-32600", "test.take takes 1 file descriptor, sent "
+		    "along with the request; 0 came"),
+		    OK("1", "{}"),
+		    NO("1", "-32600", "test.take takes 1 file descriptor, "
+		    "sent along with the request; 2 came") },
+		{ OK("1", "{\"name\":\"a\"}"),
+		    NO("1", "-32600", "test.echo takes no file descriptor"),
+		    NO("1", "-32600", "test.echo takes no file descriptor") },
+	};
+	int calls;
+	char *got;
+
+	for (unsigned i = 0; i < 6; i++) {
+		const char *in = i < 3 ? take : echo_;
+
+		got = serve_with(in, strlen(in), i % 3, &calls);
+		ck_assert_str_eq(got, out[i / 3][i % 3]);
+		ck_assert_int_eq(calls, i == 1 || i == 3 ? 1 : 0);
+		free(got);
+	}
 }
 END_TEST
 
@@ -259,6 +305,7 @@ main(void)
 	tcase_add_loop_test(tc, no_json, 0,
 	    (int)(sizeof(garbage) / sizeof(garbage[0])));
 	tcase_add_test(tc, nul_byte);
+	tcase_add_test(tc, descriptors);
 	tcase_add_test(tc, deep);
 	tcase_add_test(tc, long_names_are_cut);
 	tcase_add_test(tc, line_to_nobody);

@@ -287,8 +287,10 @@ END_TEST
 
 /* --- secrets --- */
 
-#define CHAP	"CHAP_N=me\0CHAP_R=0x1234\0CHAP_I=9\0CHAP_C=0babc=\0A=b"
-#define HIDDEN	"CHAP_N=me\0CHAP_R=xxxxxx\0CHAP_I=9\0CHAP_C=xxxxxx\0A=b"
+static const char chap[] =
+    "CHAP_N=me\0CHAP_R=0x1234\0CHAP_I=9\0CHAP_C=0babc=\0A=b";
+static const char hidden[] =
+    "CHAP_N=me\0CHAP_R=xxxxxx\0CHAP_I=9\0CHAP_C=xxxxxx\0A=b";
 
 /* The next packets, one of each direction, have this data. */
 static void
@@ -319,27 +321,27 @@ close_reader(void)
  */
 START_TEST(secrets_are_masked)
 {
-	const uint32_t len = sizeof(CHAP), at = (uint32_t)_i;
+	const uint32_t len = sizeof(chap), at = (uint32_t)_i;
 	int first;
 
 	fx_pair();
 	for (uint32_t piece = 1; piece <= len; piece += 7) {
 		start(NULL, false);
 		first = tr.reader;
-		tell_login(true, true, CHAP, at, piece);
-		tell_login(false, true, CHAP, at, piece);
+		tell_login(true, true, chap, at, piece);
+		tell_login(false, true, chap, at, piece);
 		start(NULL, false);
-		tell_login(true, false, CHAP + at, len - at, piece);
-		tell_login(false, false, CHAP + at, len - at, piece);
+		tell_login(true, false, chap + at, len - at, piece);
+		tell_login(false, false, chap + at, len - at, piece);
 		tr.len = tr.at = 0;
 		expect_start(NULL);
-		expect_both(HIDDEN + at, len - at);
+		expect_both(hidden + at, len - at);
 		close_reader();
 		tr.reader = first;
 		tr.len = tr.at = 0;
 		expect_start(NULL);
-		expect_both(HIDDEN, at);
-		expect_both(HIDDEN + at, len - at);
+		expect_both(hidden, at);
+		expect_both(hidden + at, len - at);
 		close_reader();
 	}
 }
@@ -349,12 +351,12 @@ END_TEST
 START_TEST(masked_from_the_middle)
 {
 	fx_pair();
-	tell_login(true, true, CHAP, 20, 20);
+	tell_login(true, true, chap, 20, 20);
 	start(NULL, false);
-	tell_login(true, false, CHAP + 20, sizeof(CHAP) - 20, 9);
+	tell_login(true, false, chap + 20, sizeof(chap) - 20, 9);
 	expect_start(NULL);
 	ck_assert_mem_eq(next_block(BLOCK_EPB).data + TAGS_NONE + 48,
-	    HIDDEN + 20, sizeof(CHAP) - 20);
+	    hidden + 20, sizeof(chap) - 20);
 }
 END_TEST
 
@@ -384,10 +386,10 @@ START_TEST(data_are_not_masked)
 
 	fx_pair();
 	start(NULL, false);
-	tell(true, ISCSI_OP_DATA_OUT, 0, CHAP, sizeof(CHAP), 10);
+	tell(true, ISCSI_OP_DATA_OUT, 0, chap, sizeof(chap), 10);
 	expect_start(NULL);
 	b = next_block(BLOCK_EPB);
-	ck_assert_mem_eq(b.data + TAGS_NONE + 48, CHAP, sizeof(CHAP));
+	ck_assert_mem_eq(b.data + TAGS_NONE + 48, chap, sizeof(chap));
 }
 END_TEST
 
@@ -439,7 +441,7 @@ main(void)
 	tcase_add_test(tc, an_interface_for_each_label);
 	tcase_add_test(tc, interfaces_are_bounded);
 	tcase_add_test(tc, one_session);
-	tcase_add_loop_test(tc, secrets_are_masked, 0, sizeof(CHAP) + 1);
+	tcase_add_loop_test(tc, secrets_are_masked, 0, sizeof(chap) + 1);
 	tcase_add_test(tc, masked_from_the_middle);
 	tcase_add_test(tc, directions_are_apart);
 	tcase_add_test(tc, data_are_not_masked);
