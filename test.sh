@@ -7,7 +7,7 @@
 #                      sanitizers, and with the daemon under valgrind at a
 #                      small scale; at most 20 minutes on two processors
 #   ./test.sh --full   the same with valgrind at full scale, and make distcheck
-#                      and make check-mutants
+#                      check-mutants and check-fuzz-coverage
 #   ./test.sh --only NAME...
 #                      only these: native clang asan valgrind distcheck mutants
 #
@@ -182,6 +182,11 @@ do_distcheck() {
 	step distcheck setup_make native distcheck
 }
 
+do_coverage() {
+	build native || return
+	step coverage setup_make native check-fuzz-coverage
+}
+
 do_mutants() {
 	build native || return
 	local log=$LOG_DIR/mutants.log start=$SECONDS killed others
@@ -213,7 +218,7 @@ case ${1-} in
 	exit 0
 	;;
 --full)
-	flavours="$flavours distcheck mutants"
+	flavours="$flavours distcheck coverage mutants"
 	valgrind_scale=1
 	;;
 --only)
