@@ -78,12 +78,12 @@ check() {
 quietly "${PYTHON:-python3}" "$src/tests/fuzz/make_corpus.py" --check
 result $? "the inputs are as make_corpus.py writes them"
 cd "$build" || exit 2
-quietly "$src/configure" -q --enable-gcov CC="${CC:-gcc}" &&
-    quietly make -s -j "${JOBS:-$(nproc)}" tests/fuzz/replay_pdu \
-    tests/fuzz/replay_frame tests/fuzz/replay_text || {
+if ! quietly "$src/configure" -q --enable-gcov CC="${CC:-gcc}" ||
+    ! quietly make -s -j "${JOBS:-$(nproc)}" tests/fuzz/replay_pdu \
+    tests/fuzz/replay_frame tests/fuzz/replay_text; then
 	echo "Bail out! it does not build"
 	exit 1
-}
+fi
 check pdu proto/pdu.c proto/pdu_serialize.c
 check frame proto/frame.c proto/msg.c proto/msg_raw.c proto/msg_tlv.c \
     proto/wire.c
