@@ -153,6 +153,32 @@ START_TEST(data_digest_error)
 }
 END_TEST
 
+/* What no digest covers is taken as it comes. */
+START_TEST(no_digest_no_check)
+{
+	struct stream s = { .len = 0 };
+	struct records out = { .n = 0 };
+	struct pdu_framing f = framing(_i & 1, _i & 2, 8192);
+	struct spec spec = { 0x25, 0, 5, 0 };
+	struct record r[2];
+
+	make_record(&r[0], &spec, 1);
+	make_record(&r[1], &spec, 2);
+	put_pdu(&s, &r[0], 0, &f);
+	put_pdu(&s, &r[1], 0, &f);
+	if (!f.header_digest) {
+		s.buf[20] ^= 0xff;
+		r[0].bhs[20] ^= 0xff;
+	}
+	if (!f.data_digest) {
+		s.buf[48 + (f.header_digest ? 4 : 0)] ^= 0xff;
+		r[0].data[0] ^= 0xff;
+	}
+	parse(&s, PDU_FROM_TARGET, &f, &out);
+	same_records(&out, r, 2);
+}
+END_TEST
+
 START_TEST(dsl_limit)
 {
 	static const struct {
@@ -428,6 +454,7 @@ pdu_check_tests(void)
 	tcase_add_test(tc, header_digest_before_dsl);
 	tcase_add_test(tc, header_digest_before_opcode);
 	tcase_add_loop_test(tc, data_digest_error, 0, 12);
+	tcase_add_loop_test(tc, no_digest_no_check, 0, 4);
 	tcase_add_loop_test(tc, dsl_limit, 0, 2);
 	tcase_add_test(tc, opcodes_by_sender);
 	tcase_add_loop_test(tc, ahs_of_initiator, 0, 2);
