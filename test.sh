@@ -6,10 +6,11 @@
 #   ./test.sh          all unit and integration tests: native, with the
 #                      sanitizers, and with the daemon under valgrind at a
 #                      small scale; at most 20 minutes on two processors
-#   ./test.sh --full   the same with valgrind at full scale, and make distcheck
-#                      and make check-mutants
+#   ./test.sh --full   the same with valgrind at full scale, and make distcheck,
+#                      check-fuzz-coverage and check-mutants
 #   ./test.sh --only NAME...
-#                      only these: native clang asan valgrind distcheck mutants
+#                      only these: native clang asan valgrind distcheck
+#                      coverage mutants
 #
 # It ends with a line `N passed, N failed, N skipped`; the status is 0 if none
 # failed, 1 if one did, 2 if something to run them is missing. Environment:
@@ -24,7 +25,7 @@ top=$(cd "$(dirname "$0")" && pwd)
 . "$top/tests/lib/setup.sh"
 
 usage() {
-	sed -n '4,21s/^# \{0,1\}//p' "$0"
+	sed -n '4,22s/^# \{0,1\}//p' "$0"
 }
 
 # --- running things so that they end with us
@@ -182,6 +183,11 @@ do_distcheck() {
 	step distcheck setup_make native distcheck
 }
 
+do_coverage() {
+	build native || return
+	step coverage setup_make native check-fuzz-coverage
+}
+
 do_mutants() {
 	build native || return
 	local log=$LOG_DIR/mutants.log start=$SECONDS killed others
@@ -213,7 +219,7 @@ case ${1-} in
 	exit 0
 	;;
 --full)
-	flavours="$flavours distcheck mutants"
+	flavours="$flavours distcheck coverage mutants"
 	valgrind_scale=1
 	;;
 --only)

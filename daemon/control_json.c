@@ -258,11 +258,15 @@ pool_json(const struct pool_stats *s)
 		add_num(&c, "hits", s->hits[i]);
 		add_num(&c, "misses", s->misses[i]);
 		add_num(&c, "out", s->out[i]);
+		add_num(&c, "kept", s->kept[i]);
 		add(&b, class_names[i], finish(&c));
 	}
 	add_num(&b, "bytes_out", s->bytes_out);
 	add_num(&b, "bytes_kept", s->bytes_kept);
 	add_num(&b, "slices_out", s->slices_out);
+	add_num(&b, "slices_kept", s->slices_kept);
+	add_num(&b, "trims", s->trims);
+	add_num(&b, "bytes_trimmed", s->bytes_trimmed);
 	return finish(&b);
 }
 
@@ -276,7 +280,9 @@ control_json_worker(struct worker *w)
 	add_num(&b, "turns", loop_turns(w->loop));
 	add_num(&b, "clients", w->nclients);
 	add_num(&b, "pdus_queued", w->txpdus_out);
+	add_num(&b, "pdus_kept", w->nfree_txpdus);
 	add_num(&b, "messages_queued", w->outmsgs_out);
+	add_num(&b, "messages_kept", w->nfree_outmsgs);
 	add(&b, "trace", trace_json(w->trace));
 	add(&b, "pool", pool_json(&pool));
 	return finish(&b);

@@ -16,9 +16,13 @@
 
 #include "daemon/outq.h"
 #include "daemon/session.h"
+#include "daemon/trim.h"
 #include "daemon/worker.h"
 
 #define IOV_MAX_CALL 1024
+
+/* Free messages that a worker keeps at most. */
+#define OUTMSG_KEEP_MAX 4096
 
 struct outmsg {
 	STAILQ_ENTRY(outmsg)	 link;
@@ -46,9 +50,12 @@ outmsg_new(struct worker *w)
 {
 	struct outmsg *m = STAILQ_FIRST(&w->free_outmsgs);
 
-	if (m != NULL)
+	if (m != NULL) {
 		STAILQ_REMOVE_HEAD(&w->free_outmsgs, link);
-	else if ((m = malloc(sizeof(*m))) == NULL)
+		w->nfree_outmsgs--;
+		if (w->idle_outmsgs > w->nfree_outmsgs)
+			w->idle_outmsgs = w->nfree_outmsgs;
+	} else if ((m = malloc(sizeof(*m))) == NULL)
 		return NULL;
 	*m = (struct outmsg){ .fd = -1 };
 	slices_init(&m->body);
@@ -61,18 +68,41 @@ outmsg_free(struct worker *w, struct outmsg *m)
 {
 	slices_clear(w->pool, &m->body);
 	w->outmsgs_out--;
+	if (w->nfree_outmsgs >= OUTMSG_KEEP_MAX) {
+		free(m);
+		return;
+	}
+	w->nfree_outmsgs++;
 	STAILQ_INSERT_HEAD(&w->free_outmsgs, m, link);
+	trim_want(w->trim);
+}
+
+static void
+drop_outmsgs(struct worker *w, uint32_t n)
+{
+	struct outmsg *m;
+
+	for (; n > 0; n--) {
+		m = STAILQ_FIRST(&w->free_outmsgs);
+		STAILQ_REMOVE_HEAD(&w->free_outmsgs, link);
+		w->nfree_outmsgs--;
+		free(m);
+	}
+}
+
+bool
+outmsg_trim(struct worker *w)
+{
+	drop_outmsgs(w, (w->idle_outmsgs + 1) / 2);
+	w->idle_outmsgs = w->nfree_outmsgs;
+	return w->nfree_outmsgs > 0;
 }
 
 void
 outmsg_drain(struct worker *w)
 {
-	struct outmsg *m;
-
-	while ((m = STAILQ_FIRST(&w->free_outmsgs)) != NULL) {
-		STAILQ_REMOVE_HEAD(&w->free_outmsgs, link);
-		free(m);
-	}
+	drop_outmsgs(w, w->nfree_outmsgs);
+	w->idle_outmsgs = 0;
 }
 
 static uint32_t

@@ -88,6 +88,12 @@ enum outq_result outq_flush(struct outq *q, int fd, uint64_t *moved);
  */
 void outq_unshare(struct outq *q);
 
+/*
+ * Give half of the recycled messages that were not needed since the last call
+ * back to the system; true if some are kept still.
+ */
+bool outmsg_trim(struct worker *w);
+
 /* Free the worker's recycled messages. */
 void outmsg_drain(struct worker *w);
 

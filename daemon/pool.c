@@ -82,18 +82,31 @@ pool_new(size_t keep_max)
 	return pool;
 }
 
+/* Free slabs of the pool, large ones first, until `keep` bytes are left. */
+static void
+drop_slabs(struct pool *pool, uint64_t keep)
+{
+	struct slab *slab;
+	size_t i;
+
+	for (i = POOL_CLASSES; i-- > 0;) {
+		while (pool->stats.bytes_kept > keep &&
+		    (slab = SLIST_FIRST(&pool->kept[i])) != NULL) {
+			SLIST_REMOVE_HEAD(&pool->kept[i], link);
+			pool->stats.kept[i]--;
+			pool->stats.bytes_kept -= slab->size;
+			slab_free(slab);
+		}
+	}
+}
+
 void
 pool_free(struct pool *pool)
 {
-	struct slice *slice;
-
 	if (pool == NULL)
 		return;
-	pool_trim(pool, 0);
-	while ((slice = STAILQ_FIRST(&pool->free_slices)) != NULL) {
-		STAILQ_REMOVE_HEAD(&pool->free_slices, link);
-		free(slice);
-	}
+	drop_slabs(pool, 0);
+	slices_trim(pool, 0);
 	free(pool);
 }
 
@@ -112,7 +125,10 @@ pool_get(struct pool *pool, size_t size)
 	slab = SLIST_FIRST(&pool->kept[class]);
 	if (slab != NULL) {
 		SLIST_REMOVE_HEAD(&pool->kept[class], link);
+		pool->stats.kept[class]--;
 		pool->stats.bytes_kept -= slab->size;
+		if (pool->idle_bytes > pool->stats.bytes_kept)
+			pool->idle_bytes = pool->stats.bytes_kept;
 		pool->stats.hits[class]++;
 	} else {
 		slab = slab_new(pool, class);
@@ -144,23 +160,42 @@ slab_unref(struct slab *slab)
 		return;
 	}
 	SLIST_INSERT_HEAD(&pool->kept[slab->class], slab, link);
+	pool->stats.kept[slab->class]++;
 	pool->stats.bytes_kept += slab->size;
+	pool_kept(pool);
 }
 
 void
-pool_trim(struct pool *pool, size_t keep)
+pool_kept(struct pool *pool)
 {
-	struct slab *slab;
-	size_t i;
+	if (pool->told || pool->on_kept == NULL)
+		return;
+	pool->told = true;
+	pool->on_kept(pool->on_kept_arg);
+}
 
-	for (i = POOL_CLASSES; i-- > 0;) {
-		while (pool->stats.bytes_kept > keep &&
-		    (slab = SLIST_FIRST(&pool->kept[i])) != NULL) {
-			SLIST_REMOVE_HEAD(&pool->kept[i], link);
-			pool->stats.bytes_kept -= slab->size;
-			slab_free(slab);
-		}
-	}
+void
+pool_on_kept(struct pool *pool, void (*cb)(void *arg), void *arg)
+{
+	pool->on_kept = cb;
+	pool->on_kept_arg = arg;
+}
+
+bool
+pool_trim(struct pool *pool)
+{
+	struct pool_stats *stats = &pool->stats;
+	uint64_t before = stats->bytes_kept;
+
+	if (pool->idle_bytes > 0 || pool->idle_slices > 0)
+		stats->trims++;
+	drop_slabs(pool, before - (pool->idle_bytes + 1) / 2);
+	slices_trim(pool, stats->slices_kept - (pool->idle_slices + 1) / 2);
+	stats->bytes_trimmed += before - stats->bytes_kept;
+	pool->idle_bytes = stats->bytes_kept;
+	pool->idle_slices = stats->slices_kept;
+	pool->told = stats->bytes_kept > 0 || stats->slices_kept > 0;
+	return pool->told;
 }
 
 void

@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 #include <sys/uio.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,9 +52,13 @@ struct pool_stats {
 	uint64_t	hits[POOL_CLASSES];
 	uint64_t	misses[POOL_CLASSES];
 	uint64_t	out[POOL_CLASSES];	/* slabs in use */
+	uint64_t	kept[POOL_CLASSES];	/* free slabs */
 	uint64_t	bytes_out;		/* bytes of slabs in use */
 	uint64_t	bytes_kept;		/* bytes of free slabs kept */
 	uint64_t	slices_out;
+	uint64_t	slices_kept;
+	uint64_t	trims;			/* calls that gave back some */
+	uint64_t	bytes_trimmed;		/* bytes of slabs given back */
 };
 
 /*
@@ -80,8 +85,18 @@ slab_ref(struct slab *slab)
 /* Give a reference back; the last one returns the slab.  NULL is allowed. */
 void slab_unref(struct slab *slab);
 
-/* Return free slabs to the system, all but `keep` bytes of them. */
-void pool_trim(struct pool *pool, size_t keep);
+/*
+ * Return half of the free slabs and slices that were not needed since the
+ * last call to the system.  True if some are kept still: call it again some
+ * time later.
+ */
+bool pool_trim(struct pool *pool);
+
+/*
+ * Have `cb` called when something is kept and pool_trim() was not called
+ * since, or returned false.
+ */
+void pool_on_kept(struct pool *pool, void (*cb)(void *arg), void *arg);
 
 void pool_stats_get(const struct pool *pool, struct pool_stats *out);
 

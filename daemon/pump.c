@@ -15,6 +15,7 @@
 #include "daemon/loop.h"
 #include "daemon/pump.h"
 #include "daemon/pump_internal.h"
+#include "daemon/trim.h"
 #include "daemon/quota.h"
 #include "daemon/worker.h"
 
@@ -32,6 +33,8 @@ txpdu_new(struct worker *w)
 	if (pdu != NULL) {
 		STAILQ_REMOVE_HEAD(&w->free_txpdus, link);
 		w->nfree_txpdus--;
+		if (w->idle_txpdus > w->nfree_txpdus)
+			w->idle_txpdus = w->nfree_txpdus;
 	} else {
 		pdu = malloc(sizeof(*pdu));
 		if (pdu == NULL)
@@ -84,6 +87,35 @@ txpdu_free(struct worker *w, struct txpdu *pdu)
 	}
 	w->nfree_txpdus++;
 	STAILQ_INSERT_HEAD(&w->free_txpdus, pdu, link);
+	trim_want(w->trim);
+}
+
+static void
+drop_txpdus(struct worker *w, uint32_t n)
+{
+	struct txpdu *pdu;
+
+	for (; n > 0; n--) {
+		pdu = STAILQ_FIRST(&w->free_txpdus);
+		STAILQ_REMOVE_HEAD(&w->free_txpdus, link);
+		w->nfree_txpdus--;
+		free(pdu);
+	}
+}
+
+bool
+txpdu_trim(struct worker *w)
+{
+	drop_txpdus(w, (w->idle_txpdus + 1) / 2);
+	w->idle_txpdus = w->nfree_txpdus;
+	return w->nfree_txpdus > 0;
+}
+
+void
+txpdu_drain(struct worker *w)
+{
+	drop_txpdus(w, w->nfree_txpdus);
+	w->idle_txpdus = 0;
 }
 
 void

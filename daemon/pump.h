@@ -110,6 +110,15 @@ void txpdu_charge(struct txpdu *pdu, struct quota *q, uint64_t bytes);
 void txpdu_release(struct txpdu *pdu);
 
 /*
+ * Give half of the recycled PDUs that were not needed since the last call
+ * back to the system; true if some are kept still.
+ */
+bool txpdu_trim(struct worker *w);
+
+/* Free the worker's recycled PDUs. */
+void txpdu_drain(struct worker *w);
+
+/*
  * Dial (see conn_dial()) and pump.  Framing starts without digests and with
  * the Login limit of 8192 bytes inbound.  NULL with errno set on failure.
  */

@@ -23,7 +23,9 @@ slice_new(struct pool *pool)
 
 	if (slice != NULL) {
 		STAILQ_REMOVE_HEAD(&pool->free_slices, link);
-		pool->nfree_slices--;
+		pool->stats.slices_kept--;
+		if (pool->idle_slices > pool->stats.slices_kept)
+			pool->idle_slices = pool->stats.slices_kept;
 	} else {
 		slice = malloc(sizeof(*slice));
 		if (slice == NULL)
@@ -38,12 +40,26 @@ slice_free(struct pool *pool, struct slice *slice)
 {
 	slab_unref(slice->slab);
 	pool->stats.slices_out--;
-	if (pool->nfree_slices >= SLICES_KEEP_MAX) {
+	if (pool->stats.slices_kept >= SLICES_KEEP_MAX) {
 		free(slice);
 		return;
 	}
-	pool->nfree_slices++;
+	pool->stats.slices_kept++;
 	STAILQ_INSERT_HEAD(&pool->free_slices, slice, link);
+	pool_kept(pool);
+}
+
+void
+slices_trim(struct pool *pool, uint64_t keep)
+{
+	struct slice *slice;
+
+	while (pool->stats.slices_kept > keep) {
+		slice = STAILQ_FIRST(&pool->free_slices);
+		STAILQ_REMOVE_HEAD(&pool->free_slices, link);
+		pool->stats.slices_kept--;
+		free(slice);
+	}
 }
 
 int

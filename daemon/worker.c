@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#ifdef HAVE_MALLOC_TRIM
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 
 #include "daemon/conf.h"
@@ -19,10 +22,14 @@
 #include "daemon/quota.h"
 #include "daemon/resolve.h"
 #include "daemon/trace.h"
+#include "daemon/trim.h"
 #include "daemon/worker.h"
 
 /* Free slabs that a worker keeps at most, in bytes. */
 #define WORKER_POOL_KEEP	(8u * 1024 * 1024)
+
+/* How often memory that is not needed goes back, in milliseconds. */
+#define WORKER_TRIM_PERIOD	2000
 
 static struct quota_table *
 make_quotas(const struct config *config)
@@ -36,9 +43,39 @@ make_quotas(const struct config *config)
 	return quota_table_new(&client, l->uid_factor);
 }
 
+bool
+worker_trim(struct worker *w)
+{
+	bool kept = pool_trim(w->pool);
+
+	kept = txpdu_trim(w) || kept;
+	kept = outmsg_trim(w) || kept;
+#ifdef HAVE_MALLOC_TRIM
+	/* At rest: what was freed piece by piece leaves the process now. */
+	if (!kept)
+		(void)malloc_trim(0);
+#endif
+	return kept;
+}
+
+static bool
+trim(void *arg)
+{
+	return worker_trim(arg);
+}
+
+static void
+on_kept(void *arg)
+{
+	struct worker *w = arg;
+
+	trim_want(w->trim);
+}
+
 static void
 parts_free(struct worker *w)
 {
+	trim_free(w->trim);
 	quota_table_free(w->quotas);
 	resolver_free(w->resolver);
 	trace_free(w->trace);
@@ -69,6 +106,8 @@ worker_new(struct log *log, const struct config *config)
 	if (w->loop != NULL)
 		w->trace = trace_new(w->loop, log);
 	if (w->trace != NULL)
+		w->trim = trim_new(w->loop, WORKER_TRIM_PERIOD, trim, w);
+	if (w->trim != NULL)
 		w->resolver = resolver_new(w->loop);
 	if (w->resolver == NULL) {
 		error = errno;
@@ -77,6 +116,7 @@ worker_new(struct log *log, const struct config *config)
 		errno = error;
 		return NULL;
 	}
+	pool_on_kept(w->pool, on_kept, w);
 	return w;
 }
 
@@ -110,7 +150,6 @@ audit(struct worker *w)
 uint64_t
 worker_free(struct worker *w)
 {
-	struct txpdu *pdu;
 	uint64_t left;
 
 	if (w == NULL)
@@ -121,12 +160,11 @@ worker_free(struct worker *w)
 	(void)loop_turn(w->loop, 0);
 	resolver_free(w->resolver);
 	w->resolver = NULL;
+	trim_free(w->trim);
+	w->trim = NULL;
 	loop_free(w->loop);
 	w->loop = NULL;
-	while ((pdu = STAILQ_FIRST(&w->free_txpdus)) != NULL) {
-		STAILQ_REMOVE_HEAD(&w->free_txpdus, link);
-		free(pdu);
-	}
+	txpdu_drain(w);
 	outmsg_drain(w);
 	left = audit(w);
 	parts_free(w);

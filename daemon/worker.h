@@ -9,6 +9,7 @@
 
 #include <sys/queue.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct client;
@@ -21,6 +22,7 @@ struct resolver;
 struct session;
 struct quota_table;
 struct trace;
+struct trim;
 struct txpdu;
 
 struct worker {
@@ -37,10 +39,17 @@ struct worker {
 	uint32_t		 nclients;
 	uint32_t		 last_raw;	/* raw connections so far */
 
-	/* Recycled objects of the data path; freed by worker_free(). */
+	/*
+	 * Recycled objects of the data path; of them `idle` were free all the
+	 * time since the last worker_trim().
+	 */
 	STAILQ_HEAD(, txpdu)	 free_txpdus;
 	uint32_t		 nfree_txpdus;
+	uint32_t		 idle_txpdus;
 	STAILQ_HEAD(, outmsg)	 free_outmsgs;
+	uint32_t		 nfree_outmsgs;
+	uint32_t		 idle_outmsgs;
+	struct trim		*trim;		/* calls worker_trim() */
 	uint64_t		 txpdus_out;	/* in use */
 	uint64_t		 outmsgs_out;
 };
@@ -50,6 +59,13 @@ struct worker {
  * configuration, which must outlive it.  NULL with errno set on failure.
  */
 struct worker *worker_new(struct log *log, const struct config *config);
+
+/*
+ * Give half of the memory that was kept for reuse and not needed since the
+ * last call back to the system.  True if some is kept still.  The worker
+ * calls it by itself every two seconds while something is kept.
+ */
+bool worker_trim(struct worker *w);
 
 /*
  * Free it.  No session or client may be left; anything of the data path that

@@ -22,6 +22,7 @@ ranks() {
 	1  stats      log
 	1  quota      log stats
 	1  ittmap
+	1  trim       loop
 	1  pool*      log stats pool*
 	1  slices     pool*
 	1  conf       log

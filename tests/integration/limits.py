@@ -258,6 +258,33 @@ def never_reads():
     rig.wait_idle()
 
 
+# --- Memory kept for reuse
+
+def kept(rig):
+    """What the worker keeps, in bytes and in pieces."""
+    worker = rig.control.call("stats.get")["worker"]
+    pool = worker["pool"]
+    return (pool["bytes_kept"] + pool["slices_kept"] + worker["pdus_kept"] +
+            worker["messages_kept"])
+
+
+@test("memory kept for reuse goes back while nothing needs it")
+def kept_memory_goes_back():
+    rig = Rig()
+    mux = rig.mux()
+    data = os.urandom(1 << 20)
+    mux.write(0, data)
+    check(mux.read(0, 2048) == data, "what was read")
+    rig.wait_idle()
+    check(kept(rig) > 0, "nothing is kept for the next use")
+    wait_until(lambda: kept(rig) == 0, "all that was kept to go back", 60)
+    pool = rig.control.call("stats.get")["worker"]["pool"]
+    check(pool["trims"] > 0 and pool["bytes_trimmed"] > 0, f"counted {pool}")
+    for size in ("4k", "64k", "16m"):
+        check_equal(pool[size]["kept"], 0, f"slabs of {size} kept")
+    mux.works()
+
+
 @test("a client that reads nothing for too long is told to go")
 def stalled():
     rig = Rig("--max-burst", "1M", client_stall_timeout="300ms")

@@ -131,6 +131,27 @@ def cancel_write():
     rig.wait_idle()
 
 
+@test("a bad digest ends the connection, told why, and never completes a PDU")
+def bad_digests():
+    rig = Rig("--header-digest", "crc32c", "--data-digest", "crc32c",
+              session_keys={"header_digest": "CRC32C",
+                            "data_digest": "CRC32C"})
+    mux = rig.mux()
+    data = os.urandom(65536)
+    mux.write(0, data)
+    for what, why in (("header", "header digest error"),
+                      ("data", "SCSI Data-In: data digest error")):
+        rig.order(f"corrupt {what}")
+        task = mux.finish(mux.start_read(0, 128))
+        text = ended(task, "unknown", "connection-lost", False).text
+        check(why in text, text)
+        check(not any(task.data), "data of the bad PDU came through")
+        check(why in mux.event("session-down").text, "EVENT")
+        mux.event("session-up")
+        check(mux.read(0, 128) == data, f"after a bad {what} digest")
+    check_equal(rig.stats()["downs"], 2, "downs")
+
+
 @test("requests that can not be aborted end as unknown")
 def not_abortable():
     target = Scripted()

@@ -142,10 +142,127 @@ START_TEST(test_kept_memory_is_bounded)
 	/* A large one goes back at once. */
 	slab_unref(pool_get(pool, POOL_LARGE));
 	ck_assert_uint_eq(stats().bytes_kept, KEEP);
-	pool_trim(pool, 3 * POOL_MEDIUM);
-	ck_assert_uint_eq(stats().bytes_kept, 3 * POOL_MEDIUM);
-	pool_trim(pool, 0);
+	ck_assert_uint_eq(stats().kept[2], 0);
+	ck_assert_uint_eq(stats().kept[1], KEEP / POOL_MEDIUM);
+}
+END_TEST
+
+static unsigned ntold;
+
+static void
+count_kept(void *arg)
+{
+	ck_assert_ptr_eq(arg, &ntold);
+	ntold++;
+}
+
+/* Keep `n` medium slabs. */
+static void
+keep_slabs(unsigned n)
+{
+	struct slab *slabs[KEEP / POOL_MEDIUM];
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		slabs[i] = pool_get(pool, POOL_MEDIUM);
+	for (i = 0; i < n; i++)
+		slab_unref(slabs[i]);
+}
+
+/* Without use half goes back each time, until nothing is kept. */
+START_TEST(test_trim_at_rest)
+{
+	const uint64_t want[] = { 8, 8, 4, 2, 1, 0 };
+	size_t i, n = sizeof(want) / sizeof(want[0]);
+
+	ntold = 0;
+	pool_on_kept(pool, count_kept, &ntold);
+	ck_assert(!pool_trim(pool));
+	ck_assert_uint_eq(ntold, 0);
+	keep_slabs(8);
+	ck_assert_uint_eq(ntold, 1);
+	/* The first call learns that all is kept, and later ones act. */
+	for (i = 0; i < n; i++) {
+		ck_assert_uint_eq(stats().kept[1], want[i]);
+		ck_assert_uint_eq(stats().bytes_kept, want[i] * POOL_MEDIUM);
+		if (i < n - 1)
+			ck_assert(pool_trim(pool) == (want[i + 1] > 0));
+	}
+	ck_assert_uint_eq(stats().trims, 4);
+	ck_assert_uint_eq(stats().bytes_trimmed, 8 * POOL_MEDIUM);
+	ck_assert_uint_eq(ntold, 1);
+	/* At rest nothing more is counted, and the next use is told anew. */
+	ck_assert(!pool_trim(pool));
+	ck_assert_uint_eq(stats().trims, 4);
+	keep_slabs(1);
+	ck_assert_uint_eq(ntold, 2);
+	keep_slabs(1);
+	ck_assert_uint_eq(ntold, 2);
+}
+END_TEST
+
+/* What is used between two calls is not idle, however short the use is. */
+START_TEST(test_trim_spares_what_is_used)
+{
+	unsigned i;
+
+	keep_slabs(12);
+	ck_assert(pool_trim(pool));
+	for (i = 0; i < 20; i++) {
+		keep_slabs(4);
+		ck_assert(pool_trim(pool));
+		ck_assert_uint_ge(stats().kept[1], 4);
+	}
+	ck_assert_uint_eq(stats().kept[1], 4);
+	ck_assert_uint_eq(stats().misses[1], 12);
+}
+END_TEST
+
+/* Large slabs go first, and a small rest goes too. */
+START_TEST(test_trim_classes)
+{
+	struct slab *slabs[4];
+	unsigned i;
+
+	for (i = 0; i < 4; i++)
+		slabs[i] = pool_get(pool, i < 2 ? POOL_SMALL : POOL_MEDIUM);
+	for (i = 0; i < 4; i++)
+		slab_unref(slabs[i]);
+	ck_assert_uint_eq(stats().kept[0], 2);
+	ck_assert(pool_trim(pool));
+	ck_assert(pool_trim(pool));
+	ck_assert_uint_eq(stats().kept[0], 2);
+	ck_assert_uint_lt(stats().kept[1], 2);
+	for (i = 0; pool_trim(pool); i++)
+		ck_assert_uint_lt(i, 10);
 	ck_assert_uint_eq(stats().bytes_kept, 0);
+	ck_assert_uint_eq(stats().kept[0] + stats().kept[1], 0);
+}
+END_TEST
+
+/* Slices are no slabs, and yet they go back in the same way. */
+START_TEST(test_trim_slices)
+{
+	struct slab *slab = filled(POOL_SMALL);
+	struct slices s;
+	uint32_t i;
+
+	ntold = 0;
+	pool_on_kept(pool, count_kept, &ntold);
+	slices_init(&s);
+	for (i = 0; i < 10; i++)
+		ck_assert_int_eq(slices_add(pool, &s, slab,
+		    slab->data + i * 2, 1), 0);
+	slices_clear(pool, &s);
+	ck_assert_uint_eq(ntold, 1);
+	ck_assert_uint_eq(stats().slices_kept, 10);
+	ck_assert(pool_trim(pool));
+	ck_assert(pool_trim(pool));
+	ck_assert_uint_eq(stats().slices_kept, 5);
+	for (i = 0; pool_trim(pool); i++)
+		ck_assert_uint_lt(i, 10);
+	ck_assert_uint_eq(stats().slices_kept, 0);
+	slab_unref(slab);
 }
 END_TEST
 
@@ -429,6 +546,10 @@ pool_suite(void)
 	tcase_add_test(tc, test_classes);
 	tcase_add_test(tc, test_references_and_recycling);
 	tcase_add_test(tc, test_kept_memory_is_bounded);
+	tcase_add_test(tc, test_trim_at_rest);
+	tcase_add_test(tc, test_trim_spares_what_is_used);
+	tcase_add_test(tc, test_trim_classes);
+	tcase_add_test(tc, test_trim_slices);
 	tcase_add_test(tc, test_slices_merge);
 	tcase_add_test(tc, test_slices_length_overflow);
 	tcase_add_test(tc, test_slices_move_and_copy);

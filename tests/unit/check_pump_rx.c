@@ -264,13 +264,13 @@ END_TEST
 
 /* A good PDU, then a bad one, then a good one that nobody may see. */
 static void
-expect_bad(size_t len, int error, const char *reason)
+expect_bad_in(size_t len, size_t chunk, int error, const char *reason)
 {
 	size_t start;
 
 	start = put_pdu(buf + len, BUF_SIZE - len, ISCSI_OP_NOP_IN, 3, 0,
 	    &plain);
-	peer_write(buf, len + start, BUF_SIZE);
+	peer_write(buf, len + start, chunk);
 	UNTIL(fx.ndown > 0);
 	ck_assert_str_eq(fx.reason, reason);
 	ck_assert_int_eq(fx.error, error);
@@ -278,6 +278,12 @@ expect_bad(size_t len, int error, const char *reason)
 	loop_turn(fx.worker->loop, 0);
 	ck_assert_uint_eq(fx.ndown, 1);
 	ck_assert_uint_eq(fx.ngot, 1);
+}
+
+static void
+expect_bad(size_t len, int error, const char *reason)
+{
+	expect_bad_in(len, BUF_SIZE, error, reason);
 }
 
 START_TEST(test_bad_header_digest)
@@ -306,6 +312,87 @@ START_TEST(test_bad_data_digest)
 	    &framing);
 	buf[len + 48 + 69999] ^= 1;
 	expect_bad(len + bad, EBADMSG, "SCSI Data-In: data digest error");
+}
+END_TEST
+
+/*
+ * Each byte of each digest, in both byte orders, counts, and no owner sees a
+ * PDU whose digest is bad, in however many pieces it comes.
+ */
+START_TEST(test_bad_byte_of_a_digest)
+{
+	static const size_t chunks[] = { 1, 7, 1000, BUF_SIZE };
+	const struct pdu_framing framing = {
+		.header_digest = true, .data_digest = true,
+		.order = (_i & 1) != 0 ? CRC32C_BIG : CRC32C_LITTLE
+	};
+	const bool header = (_i & 2) != 0;
+	const size_t byte = (size_t)_i / 4 % 4;
+	size_t len, bad;
+
+	fx_pair();
+	set_framing(&framing);
+	len = put_pdu(buf, BUF_SIZE, ISCSI_OP_NOP_IN, 1, 4, &framing);
+	bad = put_pdu(buf + len, BUF_SIZE, ISCSI_OP_DATA_IN, 2, 5001,
+	    &framing);
+	buf[len + byte + (header ? ISCSI_BHS_LEN : bad - CRC32C_SIZE)] ^=
+	    (uint8_t)(1u << _i % 8);
+	expect_bad_in(len + bad, chunks[_i / 16], EBADMSG, header ?
+	    "header digest error" : "SCSI Data-In: data digest error");
+}
+END_TEST
+
+/* The right digest in the wrong byte order is a wrong digest. */
+START_TEST(test_wrong_order)
+{
+	struct pdu_framing framing = framing_row(_i & 4);
+	struct pdu_framing other = framing_row(~_i & 4);
+	size_t len;
+
+	framing.header_digest = other.header_digest = (_i & 1) != 0;
+	framing.data_digest = other.data_digest = (_i & 1) == 0;
+	fx_pair();
+	set_framing(&framing);
+	len = put_pdu(buf, BUF_SIZE, ISCSI_OP_NOP_IN, 1, 4, &framing);
+	len += put_pdu(buf + len, BUF_SIZE, ISCSI_OP_NOP_IN, 2, 4, &other);
+	expect_bad(len, EBADMSG, framing.header_digest ?
+	    "header digest error" : "NOP-In: data digest error");
+}
+END_TEST
+
+/*
+ * A header that claims more than the limit is refused on its own: nothing is
+ * allocated for what it claims, not even at the longest claim there is.
+ */
+START_TEST(test_long_claim_takes_no_memory)
+{
+	const struct pdu_framing framing = {
+		.header_digest = _i == 1, .max_dsl = 262144
+	};
+	uint8_t bhs[ISCSI_BHS_LEN + CRC32C_SIZE] = { ISCSI_OP_DATA_IN, 0x80 };
+	struct pool_stats before, after;
+
+	fx_pair();
+	set_framing(&framing);
+	peer_write(buf, put_pdu(buf, BUF_SIZE, ISCSI_OP_NOP_IN, 1, 4,
+	    &framing), BUF_SIZE);
+	UNTIL(fx.ngot == 1);
+	pool_stats_get(fx.worker->pool, &before);
+	iscsi_set_dsl(bhs, ISCSI_DSL_MAX);
+	crc32c_put(bhs + ISCSI_BHS_LEN, crc32c(bhs, ISCSI_BHS_LEN),
+	    CRC32C_LITTLE);
+	peer_write(bhs, ISCSI_BHS_LEN + (_i == 1 ? CRC32C_SIZE : 0),
+	    BUF_SIZE);
+	UNTIL(fx.ndown > 0);
+	ck_assert_str_eq(fx.reason, "SCSI Data-In: DataSegmentLength 16777215 "
+	    "is above the limit of 262144");
+	pool_stats_get(fx.worker->pool, &after);
+	ck_assert_mem_eq(after.misses, before.misses, sizeof(after.misses));
+	ck_assert_uint_eq(after.hits[0], before.hits[0]);
+	ck_assert_uint_eq(after.hits[2], before.hits[2]);
+	/* One slab was there to receive the header into. */
+	ck_assert_uint_le(after.hits[1], before.hits[1] + 1);
+	ck_assert_uint_eq(after.slices_out, 0);
 }
 END_TEST
 
@@ -482,6 +569,9 @@ pump_rx_suite(void)
 	tcase_add_test(tc, test_reset);
 	tcase_add_test(tc, test_bad_header_digest);
 	tcase_add_test(tc, test_bad_data_digest);
+	tcase_add_loop_test(tc, test_bad_byte_of_a_digest, 0, 64);
+	tcase_add_loop_test(tc, test_wrong_order, 0, 8);
+	tcase_add_loop_test(tc, test_long_claim_takes_no_memory, 0, 2);
 	tcase_add_test(tc, test_dsl_above_limit);
 	tcase_add_test(tc, test_login_limit);
 	tcase_add_test(tc, test_opcode_of_an_initiator);

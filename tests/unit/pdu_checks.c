@@ -153,6 +153,32 @@ START_TEST(data_digest_error)
 }
 END_TEST
 
+/* What no digest covers is taken as it comes. */
+START_TEST(no_digest_no_check)
+{
+	struct stream s = { .len = 0 };
+	struct records out = { .n = 0 };
+	struct pdu_framing f = framing(_i & 1, _i & 2, 8192);
+	struct spec spec = { 0x25, 0, 5, 0 };
+	struct record r[2];
+
+	make_record(&r[0], &spec, 1);
+	make_record(&r[1], &spec, 2);
+	put_pdu(&s, &r[0], 0, &f);
+	put_pdu(&s, &r[1], 0, &f);
+	if (!f.header_digest) {
+		s.buf[20] ^= 0xff;
+		r[0].bhs[20] ^= 0xff;
+	}
+	if (!f.data_digest) {
+		s.buf[48 + (f.header_digest ? 4 : 0)] ^= 0xff;
+		r[0].data[0] ^= 0xff;
+	}
+	parse(&s, PDU_FROM_TARGET, &f, &out);
+	same_records(&out, r, 2);
+}
+END_TEST
+
 START_TEST(dsl_limit)
 {
 	static const struct {
@@ -317,6 +343,105 @@ START_TEST(big_endian_digests)
 }
 END_TEST
 
+/* PDUs with the digests that they must have, as numbers. */
+static const struct known {
+	const char	*bhs;		/* its first bytes; the rest are zero */
+	size_t		 bhs_len;
+	const char	*ahs;
+	uint8_t		 ahs_words;
+	const char	*data;
+	uint32_t	 dsl;
+	uint32_t	 header_digest;
+	uint32_t	 data_digest;
+} known[] = {
+	/* RFC 7143 appendix A.4: a READ (10). */
+	{ "\x01\xc0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x14\0\0\0\0\0\4\0"
+	    "\0\0\0\x14\0\0\0\x18\x28\0\0\0\0\0\0\0\2", 41,
+	    "", 0, "", 0, 0xd9963a56, 0 },
+	/* The same as a bidirectional command, with the AHS of its length. */
+	{ "\x01\xe0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\x14\0\0\0\0\0\4\0"
+	    "\0\0\0\x14\0\0\0\x18\x28\0\0\0\0\0\0\0\2", 41,
+	    "\0\5\2\0\0\0\2", 2, "", 0, 0x5d31a12d, 0 },
+	/* Padding of one zero byte. */
+	{ "\0\0\0\0\0\0\0\3", 8, "", 0, "abc", 3, 0xe75a6258, 0x34940e4c },
+	/* The buffers of RFC 7143 appendix A.4 as data segments. */
+	{ "\0\0\0\0\0\0\0\x20", 8, "", 0,
+	    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+	    "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32,
+	    0x52f2ab7e, 0x8a9136aa },
+	{ "\0\0\0\0\0\0\0\x20", 8, "", 0,
+	    "\0\1\2\3\4\5\6\7\x8\x9\xa\xb\xc\xd\xe\xf"
+	    "\x10\x11\x12\x13\x14\x15\x16\x17"
+	    "\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f", 32,
+	    0x52f2ab7e, 0x46dd794e },
+};
+
+/* Store a number byte by byte, the lowest first or the highest. */
+static void
+put_word(uint8_t *wire, uint32_t word, bool big)
+{
+	unsigned i;
+
+	for (i = 0; i < 4; i++)
+		wire[i] = (uint8_t)(word >> 8 * (big ? 3 - i : i));
+}
+
+/* The bytes of such a PDU, put together without the module under test. */
+static void
+put_known(struct stream *s, struct record *r, const struct known *k, bool big)
+{
+	const size_t head = ISCSI_BHS_LEN + (size_t)k->ahs_words * 4;
+	const size_t padded = (k->dsl + 3) / 4 * 4;
+
+	memset(r, 0, sizeof(*r));
+	memset(s->buf, 0, sizeof(s->buf));
+	memcpy(r->bhs, k->bhs, k->bhs_len);
+	memcpy(r->ahs, k->ahs, (size_t)k->ahs_words * 4);
+	memcpy(r->data, k->data, k->dsl);
+	r->data_len = k->dsl;
+	r->ended = true;
+	memcpy(s->buf, r->bhs, ISCSI_BHS_LEN);
+	memcpy(s->buf + ISCSI_BHS_LEN, r->ahs, head - ISCSI_BHS_LEN);
+	put_word(s->buf + head, k->header_digest, big);
+	s->len = head + CRC32C_SIZE;
+	if (k->dsl == 0)
+		return;
+	memcpy(s->buf + s->len, r->data, r->data_len);
+	put_word(s->buf + s->len + padded, k->data_digest, big);
+	s->len += padded + CRC32C_SIZE;
+}
+
+/* Known digests are written and read, in the one order that is set. */
+START_TEST(known_digests)
+{
+	const bool big = (_i & 1) != 0;
+	const struct known *k = &known[_i / 2];
+	struct stream s, got;
+	struct records out;
+	struct pdu_framing f = framing(true, true, 8192);
+	struct record r;
+
+	f.order = big ? CRC32C_BIG : CRC32C_LITTLE;
+	put_known(&s, &r, k, big);
+	ck_assert_int_gt(serialize(&r, &f, &got), 0);
+	ck_assert_uint_eq(got.len, s.len);
+	ck_assert_mem_eq(got.buf, s.buf, s.len);
+	parse(&s, PDU_FROM_INITIATOR, &f, &out);
+	same_records(&out, &r, 1);
+	put_known(&s, &r, k, !big);
+	parse(&s, PDU_FROM_INITIATOR, &f, &out);
+	ck_assert_int_eq(out.error, PDU_E_HEADER_DIGEST);
+	ck_assert_uint_eq(out.n, 0);
+	if (k->dsl == 0)
+		return;
+	/* The header right, and the data digest in the other order. */
+	put_word(s.buf + ISCSI_BHS_LEN, k->header_digest, big);
+	parse(&s, PDU_FROM_INITIATOR, &f, &out);
+	ck_assert_int_eq(out.error, PDU_E_DATA_DIGEST);
+	ck_assert(!out.pdu[0].ended);
+}
+END_TEST
+
 TCase *
 pdu_check_tests(void)
 {
@@ -329,11 +454,14 @@ pdu_check_tests(void)
 	tcase_add_test(tc, header_digest_before_dsl);
 	tcase_add_test(tc, header_digest_before_opcode);
 	tcase_add_loop_test(tc, data_digest_error, 0, 12);
+	tcase_add_loop_test(tc, no_digest_no_check, 0, 4);
 	tcase_add_loop_test(tc, dsl_limit, 0, 2);
 	tcase_add_test(tc, opcodes_by_sender);
 	tcase_add_loop_test(tc, ahs_of_initiator, 0, 2);
 	tcase_add_loop_test(tc, ahs_of_target, 0, 2);
 	tcase_add_test(tc, data_on_nodata_opcodes);
 	tcase_add_test(tc, big_endian_digests);
+	tcase_add_loop_test(tc, known_digests, 0,
+	    2 * (int)(sizeof(known) / sizeof(known[0])));
 	return tc;
 }
