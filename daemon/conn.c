@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * One TCP connection from look-up to close.  It calls resolve.c for addresses
- * and loop.c for readiness; it knows nothing of PDUs, and is the only place
- * that reads or writes a target's socket.
+ * and loop.c for readiness; it knows nothing of PDUs.  Bytes are conn_io.c's.
  */
 #include "config.h"
 
@@ -20,55 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/conn.h"
-#include "daemon/loop.h"
+#include "daemon/conn_internal.h"
 #include "daemon/resolve.h"
 #include "daemon/worker.h"
-
-/* An address in brackets with its scope, a colon and a port. */
-#define CONN_NAME_MAX	(INET6_ADDRSTRLEN + 32)
-
-enum conn_state {
-	CONN_ST_LOOKUP,
-	CONN_ST_CONNECTING,
-	CONN_ST_CONNECTED,
-	CONN_ST_FAILED,
-	CONN_ST_CLOSED
-};
-
-struct conn_addr {
-	struct sockaddr_storage	 sa;
-	socklen_t		 len;
-};
-
-struct conn {
-	struct worker		*worker;
-	const struct conn_ops	*ops;
-	void			*arg;
-	enum conn_state		 state;
-	int			 fd;
-	struct loop_io		*io;
-	unsigned		 want;
-	uint64_t		 bytes_in;
-	uint64_t		 bytes_out;
-	struct sockaddr_storage	 local_sa;
-	struct sockaddr_storage	 peer_sa;
-	char			 local[CONN_NAME_MAX];
-	char			 peer[CONN_NAME_MAX];
-	char			 label[CONN_LABEL_MAX + 1];
-	struct loop_job		 adopted;
-	struct loop_job		 reap;
-
-	/* Only until it is connected. */
-	char			 host[NI_MAXHOST];
-	struct lookup		*lookup;
-	struct loop_timer	*timer;
-	uint64_t		 deadline;
-	uint32_t		 timeout_ms;
-	struct conn_addr	 addrs[RESOLVE_MAX_ADDRS];
-	size_t			 naddrs;
-	size_t			 next;		/* address to try next */
-};
 
 static void try_next(struct conn *);
 
@@ -194,8 +147,7 @@ connected(struct conn *c)
 	}
 	dial_end(c);
 	c->state = CONN_ST_CONNECTED;
-	c->want = LOOP_READ;
-	loop_io_want(c->io, c->want);
+	conn_set_want(c, LOOP_READ);
 	c->ops->on_connected(c->arg);
 }
 
@@ -222,11 +174,9 @@ on_io(void *arg, unsigned events)
 		connect_done(c);
 		return;
 	}
-	if ((events & LOOP_READ) != 0 && c->state == CONN_ST_CONNECTED &&
-	    (c->want & LOOP_READ) != 0)
+	if ((events & LOOP_READ) != 0 && conn_listens(c, LOOP_READ))
 		c->ops->on_readable(c->arg);
-	if ((events & LOOP_WRITE) != 0 && c->state == CONN_ST_CONNECTED &&
-	    (c->want & LOOP_WRITE) != 0)
+	if ((events & LOOP_WRITE) != 0 && conn_listens(c, LOOP_WRITE))
 		c->ops->on_writable(c->arg);
 }
 
@@ -356,7 +306,22 @@ conn_new(struct worker *w, const struct conn_ops *ops, void *arg)
 	c->arg = arg;
 	c->fd = -1;
 	loop_job_init(&c->reap, reap, c);
+	conn_io_init(c);
+	TAILQ_INSERT_TAIL(&w->conns, c, link);
 	return c;
+}
+
+/* Undo conn_new() for one that could not be started; errno stays. */
+static void
+conn_free(struct conn *c)
+{
+	int error = errno;
+
+	fault_port_deinit(&c->faults);
+	TAILQ_REMOVE(&c->worker->conns, c, link);
+	loop_timer_free(c->timer);
+	free(c);
+	errno = error;
 }
 
 struct conn *
@@ -364,7 +329,6 @@ conn_dial(struct worker *w, const char *host, uint16_t port,
     uint32_t timeout_ms, const struct conn_ops *ops, void *arg)
 {
 	struct conn *c;
-	int error;
 
 	if (strlen(host) >= sizeof(c->host)) {
 		errno = ENAMETOOLONG;
@@ -382,10 +346,7 @@ conn_dial(struct worker *w, const char *host, uint16_t port,
 		c->lookup = resolver_lookup(w->resolver, host, port,
 		    on_addresses, c);
 	if (c->lookup == NULL) {
-		error = errno;
-		loop_timer_free(c->timer);
-		free(c);
-		errno = error;
+		conn_free(c);
 		return NULL;
 	}
 	loop_timer_set(c->timer, timeout_ms);
@@ -397,8 +358,7 @@ on_adopted(void *arg)
 {
 	struct conn *c = arg;
 
-	c->want = LOOP_READ;
-	loop_io_want(c->io, c->want);
+	conn_set_want(c, LOOP_READ);
 	c->ops->on_connected(c->arg);
 }
 
@@ -469,9 +429,7 @@ conn_adopt(struct worker *w, int fd, const struct conn_ops *ops, void *arg)
 		return NULL;
 	c->io = loop_io_new(w->loop, fd, on_io, c);
 	if (c->io == NULL) {
-		error = errno;
-		free(c);
-		errno = error;
+		conn_free(c);
 		return NULL;
 	}
 	c->fd = fd;
@@ -487,91 +445,19 @@ void
 conn_set_label(struct conn *c, const char *label)
 {
 	strlcpy(c->label, label, sizeof(c->label));
+	fault_port_label(&c->faults, c->label);
+}
+
+struct conn *
+conn_next(struct worker *w, const struct conn *c)
+{
+	return c == NULL ? TAILQ_FIRST(&w->conns) : TAILQ_NEXT(c, link);
 }
 
 const char *
 conn_label(const struct conn *c)
 {
 	return c->label;
-}
-
-/* What a system call that moves bytes returned, as a three-valued result. */
-static enum conn_io
-io_result(ssize_t moved, uint64_t *count, size_t *n, int *error)
-{
-	*n = 0;
-	*error = 0;
-	if (moved > 0) {
-		*n = (size_t)moved;
-		*count += *n;
-		return CONN_PROGRESS;
-	}
-	if (moved == 0)
-		return CONN_CLOSED;
-	if (errno == EAGAIN || errno == EWOULDBLOCK)
-		return CONN_WOULD_BLOCK;
-	*error = errno;
-	return CONN_CLOSED;
-}
-
-/* An adopted socket may block, so every call says that it must not. */
-enum conn_io
-conn_recv(struct conn *c, struct iovec *iov, int iovcnt, size_t *n,
-    int *error)
-{
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)iovcnt };
-	ssize_t moved;
-
-	do {
-		moved = recvmsg(c->fd, &msg, MSG_DONTWAIT);
-	} while (moved == -1 && errno == EINTR);
-	return io_result(moved, &c->bytes_in, n, error);
-}
-
-enum conn_io
-conn_send(struct conn *c, struct iovec *iov, int iovcnt, size_t *n,
-    int *error)
-{
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = (size_t)iovcnt };
-	ssize_t moved;
-
-	do {
-		moved = sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	} while (moved == -1 && errno == EINTR);
-	return io_result(moved, &c->bytes_out, n, error);
-}
-
-static void
-want(struct conn *c, unsigned event, bool on)
-{
-	if (c->state != CONN_ST_CONNECTED)
-		return;
-	c->want = on ? c->want | event : c->want & ~event;
-	loop_io_want(c->io, c->want);
-}
-
-void
-conn_want_write(struct conn *c, bool on)
-{
-	want(c, LOOP_WRITE, on);
-}
-
-void
-conn_want_read(struct conn *c, bool on)
-{
-	want(c, LOOP_READ, on);
-}
-
-uint64_t
-conn_bytes_in(const struct conn *c)
-{
-	return c->bytes_in;
-}
-
-uint64_t
-conn_bytes_out(const struct conn *c)
-{
-	return c->bytes_out;
 }
 
 const char *
@@ -609,6 +495,8 @@ conn_release(struct conn *c)
 {
 	int fd = c->fd;
 
+	fault_port_deinit(&c->faults);
+	loop_unpost(c->worker->loop, &c->wake);
 	loop_unpost(c->worker->loop, &c->adopted);
 	c->fd = -1;
 	socket_drop(c);
@@ -622,6 +510,9 @@ conn_close(struct conn *c)
 	if (c == NULL || c->state == CONN_ST_CLOSED)
 		return;
 	c->state = CONN_ST_CLOSED;
+	fault_port_deinit(&c->faults);
+	TAILQ_REMOVE(&c->worker->conns, c, link);
+	loop_unpost(c->worker->loop, &c->wake);
 	loop_unpost(c->worker->loop, &c->adopted);
 	dial_end(c);
 	socket_drop(c);

@@ -77,6 +77,12 @@ int conn_check_tcp(int fd);
 void conn_set_label(struct conn *c, const char *label);
 const char *conn_label(const struct conn *c);
 
+/*
+ * The connections of a worker that are not closed, oldest first: NULL starts,
+ * and NULL ends it.
+ */
+struct conn *conn_next(struct worker *w, const struct conn *c);
+
 /* Read into the iovecs; `*n` and `*error` as enum conn_io says. */
 enum conn_io conn_recv(struct conn *c, struct iovec *iov, int iovcnt,
     size_t *n, int *error);

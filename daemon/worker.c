@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "daemon/conf.h"
+#include "daemon/fault.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/outq.h"
@@ -77,6 +78,7 @@ parts_free(struct worker *w)
 {
 	trim_free(w->trim);
 	quota_table_free(w->quotas);
+	faults_free(w->faults);
 	resolver_free(w->resolver);
 	trace_free(w->trace);
 	loop_free(w->loop);
@@ -96,6 +98,7 @@ worker_new(struct log *log, const struct config *config)
 	w->config = config;
 	TAILQ_INIT(&w->sessions);
 	TAILQ_INIT(&w->clients);
+	TAILQ_INIT(&w->conns);
 	STAILQ_INIT(&w->free_txpdus);
 	STAILQ_INIT(&w->free_outmsgs);
 	w->quotas = make_quotas(config);
@@ -108,6 +111,8 @@ worker_new(struct log *log, const struct config *config)
 	if (w->trace != NULL)
 		w->trim = trim_new(w->loop, WORKER_TRIM_PERIOD, trim, w);
 	if (w->trim != NULL)
+		w->faults = faults_new(w->loop);
+	if (w->faults != NULL)
 		w->resolver = resolver_new(w->loop);
 	if (w->resolver == NULL) {
 		error = errno;

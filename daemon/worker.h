@@ -14,6 +14,8 @@
 
 struct client;
 struct config;
+struct conn;
+struct faults;
 struct log;
 struct loop;
 struct outmsg;
@@ -33,9 +35,11 @@ struct worker {
 	const struct config	*config;
 	struct quota_table	*quotas;	/* per uid */
 	struct trace		*trace;
+	struct faults		*faults;	/* set for connections */
 
 	TAILQ_HEAD(, session)	 sessions;
 	TAILQ_HEAD(, client)	 clients;
+	TAILQ_HEAD(, conn)	 conns;
 	uint32_t		 nclients;
 	uint32_t		 last_raw;	/* raw connections so far */
 

@@ -28,7 +28,8 @@ ranks() {
 	1  conf       log
 	1  config_*   log conf config_*
 	2  resolve
-	2  conn       resolve
+	2  fault*     fault*
+	2  conn*      resolve fault conn*
 	2  trace*     conn trace*
 	3  pump*      pump*
 	4  router
