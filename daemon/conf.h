@@ -139,6 +139,7 @@ struct config {
 	char			*initiator_name;	/* NULL if no session */
 	char			*initiator_alias;	/* or NULL */
 	enum log_level		 log_level;
+	bool			 allow_fault_injection;
 	struct config_limits	 limits;
 	size_t			 session_count;
 	struct config_session	*sessions;	/* in the order written */

@@ -50,6 +50,8 @@ const struct config_key config_keys[] = {
 	DAEMON("initiator-alias", config_set_alias, initiator_alias,
 	    .def = NULL),
 	DAEMON("log-level", config_set_level, log_level, .def = "info"),
+	DAEMON("allow-fault-injection", config_set_bool,
+	    allow_fault_injection, .def = "no"),
 	DAEMON("max-clients", config_set_count, limits.max_clients,
 	    RANGE(1, 65536, "1024")),
 	DAEMON("client-tasks", config_set_count, limits.client_tasks,

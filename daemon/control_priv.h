@@ -8,6 +8,7 @@
  *	control_rpc.c		one line to one answer
  *	control_methods.c	the table of methods and what they do
  *	control_trace.c		those of the trace
+ *	control_fault.c		those of faults
  *	control_json.c		the daemon's structures as JSON
  *
  * and nobody else includes this but their tests.
@@ -65,6 +66,14 @@ extern const struct rpc_param control_trace_stop_params[];
 
 extern const struct rpc_method control_methods[];
 extern const size_t control_method_count;
+
+/* Methods that have a file of their own. */
+rpc_handler control_fault_set;
+rpc_handler control_fault_list;
+rpc_handler control_fault_clear;
+extern const struct rpc_param control_fault_set_params[];
+extern const struct rpc_param control_fault_list_params[];
+extern const struct rpc_param control_fault_clear_params[];
 
 /*
  * Each returns a new reference, or NULL when memory is short.  Times are in

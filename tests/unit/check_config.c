@@ -67,6 +67,7 @@ check_daemon(const struct config *cfg)
 	    ISCSIMUX_RUNDIR "/control.sock");
 	ck_assert_ptr_null(cfg->initiator_alias);
 	ck_assert_int_eq(cfg->log_level, LOG_LEVEL_INFO);
+	ck_assert(!cfg->allow_fault_injection);
 	check_limits(&cfg->limits);
 }
 
@@ -134,7 +135,7 @@ START_TEST(all_daemon_keys)
 	    "data-socket-group = 4711\n control-socket = '/a/c d.sock'\n"
 	    "initiator-name = \"eui.0123456789ABCDEF\"\n"
 	    "initiator-alias = \"a \\\"b\\\" \\\\ '\xc3\xa9\"\n"
-	    "log-level = debug\n"
+	    "log-level = debug\n allow-fault-injection = yes\n"
 	    "max-clients = 1\n client-tasks = 65536\n client-inbound = 16G\n"
 	    "client-outbound = 65537\n uid-factor = 08\n"
 	    "hello-timeout = 100ms\n client-stall-timeout = 60m\n"
@@ -149,6 +150,7 @@ START_TEST(all_daemon_keys)
 	ck_assert_str_eq(cfg->initiator_name, "eui.0123456789ABCDEF");
 	ck_assert_str_eq(cfg->initiator_alias, "a \"b\" \\ '\xc3\xa9");
 	ck_assert_int_eq(cfg->log_level, LOG_LEVEL_DEBUG);
+	ck_assert(cfg->allow_fault_injection);
 	ck_assert_uint_eq(cfg->limits.max_clients, 1);
 	ck_assert_uint_eq(cfg->limits.client_tasks, 65536);
 	ck_assert_uint_eq(cfg->limits.client_inbound, 16 * 1024 * MIB);
