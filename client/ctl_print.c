@@ -360,3 +360,88 @@ ctl_print_stats(const json_t *result, bool colours)
 	}
 	return print_table(t, colours);
 }
+
+int
+ctl_print_fault_set(const json_t *result, bool colours)
+{
+	(void)colours;
+	return printf("fault %s of %s %s\n", text_of(result, "id"),
+	    text_of(result, "connection"), true_of(result, "replaced") ?
+	    "replaced" : "set") < 0 ? -1 : 0;
+}
+
+int
+ctl_print_cleared(const json_t *result, bool colours)
+{
+	json_int_t n = num_of(result, "cleared");
+
+	(void)colours;
+	return printf("%" JSON_INTEGER_FORMAT " fault%s cleared\n", n,
+	    n == 1 ? "" : "s") < 0 ? -1 : 0;
+}
+
+/* A kind with its value, as fault set takes it. */
+static void
+fault_kind(struct table *t, const json_t *fault)
+{
+	static const char *const values[] = { "mask", "bytes", "ms" };
+	const char *kind = text_of(fault, "kind");
+
+	if (json_object_get(fault, "errno") != NULL) {
+		table_printf(t, TABLE_PLAIN, "%s=%s", kind,
+		    text_of(fault, "errno"));
+		return;
+	}
+	for (size_t i = 0; i < COUNT(values); i++) {
+		if (json_object_get(fault, values[i]) != NULL) {
+			table_printf(t, TABLE_PLAIN, "%s=%"
+			    JSON_INTEGER_FORMAT, kind,
+			    num_of(fault, values[i]));
+			return;
+		}
+	}
+	table_text(t, TABLE_PLAIN, kind);
+}
+
+static void
+number_or_dash(struct table *t, const json_t *fault, const char *key)
+{
+	if (json_is_integer(json_object_get(fault, key)))
+		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+		    num_of(fault, key));
+	else
+		table_text(t, TABLE_PLAIN, "-");
+}
+
+int
+ctl_print_faults(const json_t *result, bool colours)
+{
+	static const struct table_column columns[] = {
+		{ "CONNECTION", false }, { "ID", false },
+		{ "DIRECTION", false }, { "KIND", false }, { "AFTER", true },
+		{ "AT", true }, { "PASSED", true }, { "FIRED", true },
+		{ "STATE", false } };
+	const json_t *list = json_object_get(result, "faults");
+	struct table *t = table_new(columns, COUNT(columns));
+
+	if (json_array_size(list) == 0) {
+		table_free(t);
+		return puts("no faults are set") == EOF ? -1 : 0;
+	}
+	for (size_t i = 0; t != NULL && i < json_array_size(list); i++) {
+		const json_t *f = json_array_get(list, i);
+
+		table_text(t, TABLE_PLAIN, text_of(f, "connection"));
+		table_text(t, TABLE_PLAIN, text_of(f, "id"));
+		table_text(t, TABLE_PLAIN, text_of(f, "direction"));
+		fault_kind(t, f);
+		number_or_dash(t, f, "after");
+		number_or_dash(t, f, "at");
+		number_or_dash(t, f, "passed");
+		number_or_dash(t, f, "fired");
+		table_text(t, true_of(f, "spent") ? TABLE_PLAIN : TABLE_BUSY,
+		    true_of(f, "spent") ? "spent" : true_of(f, "repeat") ?
+		    "repeats" : "set");
+	}
+	return print_table(t, colours);
+}

@@ -24,6 +24,9 @@ ctl_print ctl_print_clients;
 ctl_print ctl_print_stats;
 ctl_print ctl_print_traces;
 ctl_print ctl_print_log;
+ctl_print ctl_print_fault_set;
+ctl_print ctl_print_faults;
+ctl_print ctl_print_cleared;
 ctl_print ctl_print_json;
 
 #endif

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "client/ctl_exit.h"
+#include "client/ctl_fault.h"
 #include "client/ctl_print.h"
 #include "client/ctl_trace.h"
 #include "client/rpcclient.h"
@@ -23,7 +24,10 @@
 #define TIMEOUT_DEFAULT	10000u		/* ms */
 #define TIMEOUT_MAX	3600.0		/* s */
 
-/* A command; the words `noun verb`, or `noun` alone if `verb` is NULL. */
+/*
+ * A command; the words `noun verb`, or `noun` alone if `verb` is NULL.  Its
+ * arguments are at most one, `param`, or what `words` makes of them.
+ */
 struct command {
 	const char	*noun;
 	const char	*verb;
@@ -31,22 +35,31 @@ struct command {
 	const char	*param;		/* what the argument is, or NULL */
 	bool		 needed;	/* the argument */
 	ctl_print	*print;		/* NULL: it is a trace */
+	ctl_words	*words;
 };
 
 static const struct command commands[] = {
-	{ "call", NULL, NULL, NULL, true, ctl_print_json },
+	{ "call", .needed = true, .print = ctl_print_json },
 	{ "client", "list", "client.list", "session", false,
-	    ctl_print_clients },
-	{ "info", NULL, "daemon.info", NULL, false, ctl_print_info },
-	{ "log", NULL, "log.set", "level", true, ctl_print_log },
+	    ctl_print_clients, NULL },
+	{ "fault", "clear", "fault.clear", .print = ctl_print_cleared,
+	    .words = ctl_fault_clear },
+	{ "fault", "list", "fault.list", "connection", false,
+	    ctl_print_faults, NULL },
+	{ "fault", "set", "fault.set", .print = ctl_print_fault_set,
+	    .words = ctl_fault_set },
+	{ "info", NULL, "daemon.info", NULL, false, ctl_print_info, NULL },
+	{ "log", NULL, "log.set", "level", true, ctl_print_log, NULL },
 	{ "session", "list", "session.list", NULL, false,
-	    ctl_print_sessions },
+	    ctl_print_sessions, NULL },
 	{ "session", "show", "session.show", "session", true,
-	    ctl_print_session },
-	{ "stats", NULL, "stats.get", "session", false, ctl_print_stats },
-	{ "stop", NULL, "daemon.stop", NULL, false, ctl_print_stop },
-	{ "trace", "list", "trace.list", NULL, false, ctl_print_traces },
-	{ "trace", NULL, "trace.start", NULL, false, NULL },
+	    ctl_print_session, NULL },
+	{ "stats", NULL, "stats.get", "session", false, ctl_print_stats,
+	    NULL },
+	{ "stop", NULL, "daemon.stop", NULL, false, ctl_print_stop, NULL },
+	{ "trace", "list", "trace.list", NULL, false, ctl_print_traces,
+	    NULL },
+	{ "trace", NULL, "trace.start", NULL, false, NULL, NULL },
 };
 
 struct arguments {
@@ -87,6 +100,15 @@ usage(FILE *to)
 	    "  log LEVEL             error, warning, info or debug\n"
 	    "  trace [-w FILE]       write every PDU as pcapng until Ctrl-C\n"
 	    "  trace list            running traces\n"
+	    "  fault set CONNECTION read|write KIND [WHERE...]\n"
+	    "                        break a connection on purpose; KIND: "
+	    "errno=NAME,\n"
+	    "                        close, corrupt[=MASK], short=BYTES, "
+	    "delay=MS, stall;\n"
+	    "                        WHERE: after=BYTES, from-now, repeat, "
+	    "id=NAME\n"
+	    "  fault list [CONNECTION]\n"
+	    "  fault clear [CONNECTION [ID]]\n"
 	    "  call METHOD [JSON]    any method, with an object as "
 	    "parameters\n"
 	    "\n"
@@ -256,6 +278,22 @@ call_trace(const struct arguments *args)
 	return ctl_trace(&how);
 }
 
+/* A command whose words have a grammar of their own. */
+static int
+call_words(const struct arguments *args, const struct command *c, int argc,
+    char **argv)
+{
+	const char *what = "out of memory", *arg = "";
+	json_t *params = c->words(argc, argv, &what, &arg);
+	int status;
+
+	if (params == NULL)
+		return usage_error(what, arg);
+	status = call(args, c, c->method, params);
+	json_decref(params);
+	return status;
+}
+
 static int
 run(const struct arguments *args, int argc, char **argv)
 {
@@ -272,6 +310,8 @@ run(const struct arguments *args, int argc, char **argv)
 	if (for_trace(args) && c->print != NULL)
 		return usage_error("-w, -s and --headers are for trace alone",
 		    "");
+	if (c->words != NULL)
+		return call_words(args, c, argc, argv);
 	if (c->needed && argc == 0)
 		return usage_error("missing: ",
 		    c->param != NULL ? c->param : "method");

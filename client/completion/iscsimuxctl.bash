@@ -16,18 +16,32 @@ _iscsimuxctl_sessions() {
 	    2>/dev/null | sed -n 's/^ *"name": "\([A-Za-z0-9._-]*\)",*$/\1/p'
 }
 
+# What follows the connection in fault set, by the number of words before it.
+_iscsimuxctl_fault() {
+	case $1 in
+	3)	echo read write ;;
+	4)	echo errno= close corrupt short= delay= stall ;;
+	*)	echo after= from-now id= repeat ;;
+	esac
+}
+
 # The words that may stand here, after the command words given.
 _iscsimuxctl_next() {
 	case $* in
-	'')		echo call client info log session stats stop trace ;;
+	'')		echo call client fault info log session stats stop \
+			    trace ;;
 	trace)		echo list ;;
 	client)		echo list ;;
+	fault)		echo clear list set ;;
 	session)	echo list show ;;
 	log)		echo error warning info debug ;;
-	call)		echo client.list daemon.info daemon.stop log.set \
-			    session.list session.show stats.get trace.list \
-			    trace.start trace.stop ;;
+	call)		echo client.list daemon.info daemon.stop fault.clear \
+			    fault.list fault.set log.set session.list \
+			    session.show stats.get trace.list trace.start \
+			    trace.stop ;;
 	stats|'session show'|'client list') _iscsimuxctl_sessions ;;
+	'fault clear'|'fault list'|'fault set') _iscsimuxctl_sessions ;;
+	'fault set '*)	_iscsimuxctl_fault $# ;;
 	esac
 }
 
@@ -71,6 +85,9 @@ _iscsimuxctl() {
 	done
 	mapfile -t COMPREPLY < <(compgen -W \
 	    "$(_iscsimuxctl_next "${given[@]}")" -- "$cur")
+	if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]]; then
+		compopt -o nospace
+	fi
 }
 
 complete -F _iscsimuxctl iscsimuxctl

@@ -263,8 +263,9 @@ END_TEST
 START_TEST(every_method_refuses_strange_parameters)
 {
 	static const char *const names[] = { "client.list", "daemon.info",
-	    "daemon.stop", "log.set", "session.list", "session.show",
-	    "stats.get", "trace.list", "trace.stop" };
+	    "daemon.stop", "fault.clear", "fault.list", "fault.set",
+	    "log.set", "session.list", "session.show", "stats.get",
+	    "trace.list", "trace.stop" };
 	char text[256];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
