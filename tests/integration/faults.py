@@ -152,7 +152,6 @@ def delay():
     begin = time.monotonic()
     task = mux.submit(command(mux.itt(), TEST_UNIT_READY))
     mux.ping()
-    check(not task.done, "the answer came before its time")
     mux.finish(task).good()
     took = time.monotonic() - begin
     check(took >= 0.2, f"it took {took:.3f} s only")
