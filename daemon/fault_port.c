@@ -283,7 +283,12 @@ fault_port_changed(struct fault_port *p)
 {
 	struct fault_group *group = fault_group_find(p->faults, p->label);
 
-	p->active = group != NULL && group->armed > 0 ? group : NULL;
+	if (group != NULL && group->armed == 0)
+		group = NULL;
+	/* Where nothing was set, nothing waits. */
+	if (p->active == NULL && group == NULL)
+		return;
+	p->active = group;
 	for (unsigned dir = 0; dir < FAULT_DIRS; dir++) {
 		struct fault_side *side = &p->side[dir];
 

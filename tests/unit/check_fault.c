@@ -283,7 +283,7 @@ START_TEST(write_error_at_every_byte)
 		ck_assert_int_eq(put_all(&sent), CONN_PROGRESS);
 		ck_assert_uint_eq(peer_hears(heard, sizeof(heard)),
 		    TEXT_LEN - n);
-		ck_assert_mem_eq(heard, TEXT + n, TEXT_LEN - n);
+		ck_assert_mem_eq(heard, &TEXT[n], TEXT_LEN - n);
 	}
 }
 END_TEST
@@ -428,7 +428,7 @@ START_TEST(corrupt_waits_for_its_byte)
 	ck_assert_int_eq(take_all(), CONN_WOULD_BLOCK);
 	spec.repeat = true;
 	set_spec(&spec);
-	peer_says(TEXT + 3, TEXT_LEN - 3);
+	peer_says(&TEXT[3], TEXT_LEN - 3);
 	ck_assert_int_eq(take_all(), CONN_WOULD_BLOCK);
 	ck_assert_mem_eq(fx.got, TEXT, TEXT_LEN);
 	for (unsigned i = 1; i < 3; i++) {
