@@ -106,7 +106,7 @@ call(const char *method, const char *params)
 	snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":1,"
 	    "\"method\":\"%s\",\"params\":%s}", method, params);
 	ck_assert_int_eq(rpc_serve(control_methods, control_method_count,
-	    &ctx, line, strlen(line), &answer), 0);
+	    &ctx, line, strlen(line), 0, &answer), 0);
 	json_decref(fx.answer);
 	fx.answer = json_loads(answer, 0, NULL);
 	ck_assert_ptr_nonnull(fx.answer);
