@@ -279,6 +279,8 @@ ctl_print_clients(const json_t *result, bool colours)
 		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
 		    num_of(c, "id"));
 		table_text(t, TABLE_PLAIN, text_of(c, "name"));
+		if (*session == '\0')
+			session = text_of(c, "raw");
 		table_text(t, TABLE_PLAIN, *session != '\0' ? session : "-");
 		table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
 		    num_of(c, "uid"));

@@ -470,11 +470,14 @@ client_info_get(const struct client *c, struct client_info *out)
 		.name = c->name,
 		.session = c->attachment == NULL ? "" :
 		    session_config(c->session)->name,
-		.raw = c->raw == NULL ? "" : raw_peer(c->raw),
+		.raw = c->raw == NULL ? "" : raw_label(c->raw),
+		.raw_peer = c->raw == NULL ? "" : raw_peer(c->raw),
+		.unwanted = c->raw == NULL ? 0 : raw_unwanted(c->raw),
 		.pid = c->peer.pid,
 		.uid = c->peer.uid,
-		.tasks = c->attachment == NULL ? 0 :
-		    session_open_tasks(c->attachment),
+		.tasks = c->attachment != NULL ?
+		    session_open_tasks(c->attachment) :
+		    c->raw != NULL ? raw_open_tasks(c->raw) : 0,
 		.used = c->quota->used,
 		.frames_in = c->frames_in,
 		.frames_out = c->out.frames_sent,

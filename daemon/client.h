@@ -22,7 +22,9 @@ struct client_info {
 	uint64_t		 id;		/* unique in the daemon's life */
 	const char		*name;		/* as it said in HELLO, or "" */
 	const char		*session;	/* attached to, or "" */
-	const char		*raw;		/* raw connection's peer, or "" */
+	const char		*raw;		/* label of a raw connection, or "" */
+	const char		*raw_peer;	/* its target's address, or "" */
+	uint64_t		 unwanted;	/* its PDUs not asked for */
 	pid_t			 pid;
 	uid_t			 uid;
 	uint32_t		 tasks;		/* open */

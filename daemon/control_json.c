@@ -201,6 +201,9 @@ control_json_client(const struct client_info *info)
 	add_num(&b, "id", info->id);
 	add_text(&b, "name", info->name);
 	add_text(&b, "session", info->session);
+	add_text(&b, "raw", info->raw);
+	add_text(&b, "raw_peer", info->raw_peer);
+	add_num(&b, "unwanted_pdus", info->unwanted);
 	add_num(&b, "uid", info->uid);
 	add_num(&b, "pid", (uint64_t)info->pid);
 	add_num(&b, "tasks", info->tasks);

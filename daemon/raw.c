@@ -364,6 +364,24 @@ raw_peer(const struct raw *r)
 	return r->pump == NULL ? "" : conn_peer(pump_conn(r->pump));
 }
 
+const char *
+raw_label(const struct raw *r)
+{
+	return r->label;
+}
+
+uint32_t
+raw_open_tasks(const struct raw *r)
+{
+	return raw_router_pending(r->router);
+}
+
+uint64_t
+raw_unwanted(const struct raw *r)
+{
+	return r->unwanted;
+}
+
 static uint32_t
 ms_left(const struct raw *r, uint64_t at)
 {

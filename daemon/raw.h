@@ -109,8 +109,15 @@ bool raw_set(struct raw *r, const struct msg_set *m, struct refusal *why);
 
 void raw_state_get(struct raw *r, struct msg_state *out);
 
-/* "address:port" of the target, or "". */
+/* "address:port" of the target, or ""; what faults and traces call it. */
 const char *raw_peer(const struct raw *r);
+const char *raw_label(const struct raw *r);
+
+/* Tasks that its client waits for. */
+uint32_t raw_open_tasks(const struct raw *r);
+
+/* Unsolicited PDUs that its client did not ask for. */
+uint64_t raw_unwanted(const struct raw *r);
 
 /*
  * Give the socket away.  Tasks end, the connection is gone.  Returns the

@@ -261,6 +261,8 @@ deliver(struct raw *r, struct raw_task *t, struct rxpdu *pdu, uint16_t flags,
 static void
 on_unsolicited(struct raw *r, struct rxpdu *pdu)
 {
+	enum log_level level;
+
 	if (r->state == RAW_SHARING &&
 	    iscsi_opcode(pdu->bhs) == ISCSI_OP_NOP_IN) {
 		raw_share_ping(r, pdu);
@@ -270,9 +272,10 @@ on_unsolicited(struct raw *r, struct rxpdu *pdu)
 		deliver(r, NULL, pdu, 0, false);
 		return;
 	}
-	r->unwanted++;
-	log_info(r->log, "%s: a %s with the reserved tag, which its client did "
-	    "not ask for (%" PRIu64 " so far)", r->label,
+	/* Each is counted; the log is not for the target to fill. */
+	level = r->unwanted++ == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+	log_at(r->log, level, "%s: a %s with the reserved tag, which its "
+	    "client did not ask for: %" PRIu64 " so far", r->label,
 	    iscsi_opcode_name(iscsi_opcode(pdu->bhs)), r->unwanted);
 }
 
