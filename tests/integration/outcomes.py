@@ -9,9 +9,9 @@ import signal
 from harness import (check, check_equal, free_port, main, scaled, test,
                      wait_until)
 from iscsimuxd import Daemon, session
-from muxclient import (ERROR, EVENT, GOODBYE, IMMEDIATE, LUN_RESET, NONE,
-                       NOP_IN, OK, OUTCOME, REJECT, TEST_UNIT_READY, TMF,
-                       TMF_RSP, WRITE, Mux, command, data_out, deadline_tlv,
+from muxclient import (ASYNC, ERROR, EVENT, GOODBYE, IMMEDIATE, LUN_RESET,
+                       NONE, NOP_IN, OK, OUTCOME, PDU, REJECT, TEST_UNIT_READY,
+                       TMF, TMF_RSP, WRITE, Mux, command, data_out, deadline_tlv,
                        lun_number, nop_out, tmf, write16)
 from muxrig import Rig
 from scripted import Scripted
@@ -536,6 +536,8 @@ def events():
     rig.order("async 255 1 2 3")
     told = everything.event("async-message")
     check_equal((told.code, told.lun), (255, 0), "EVENT async-message")
+    copy = everything.expect(PDU, 0)
+    check_equal((copy.opcode, copy.itt), (ASYNC, NONE), "its PDU")
     rig.order("drop")
     for mux, names in ((everything, ["session-down", "session-up"]),
                        (some, ["session-up"])):

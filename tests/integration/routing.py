@@ -364,12 +364,17 @@ def idle_ack():
 @test("pings are answered with their LUN and TTT")
 def pings():
     rig = Rig()
-    mux = rig.mux()
-    for lun in ("0000000000000000", "0123456789abcdef", "ffffffffffffffff"):
+    mux, curious = rig.mux(events=0xff), rig.mux()
+    luns = ("0000000000000000", "0123456789abcdef", "ffffffffffffffff")
+    for lun in luns:
         rig.order(f"ping {lun}")
     mux.works()
+    curious.works()
     check_equal(rig.stats()["pings_answered"], 3, "pings answered")
     check_equal(list(mux.inbox), [], "what the client saw")
+    check_equal([(msg.opcode, msg.lun) for msg in curious.inbox],
+                [(NOP_IN, int(lun, 16)) for lun in luns],
+                "what a client saw that asked for unsolicited PDUs")
     odd = Odd()
     odd.peer.send(NOP_IN, NONE, b"ping data", lun=0x8765432112345678,
                   word5=0x4711, consume=False)
