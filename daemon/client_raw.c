@@ -504,14 +504,9 @@ on_unshare(struct client *c, const uint8_t *p, uint32_t len)
 		client_refuse(c, MSG_R_BAD_STATE, "there is no session");
 		return;
 	}
-	if (!access_raw_any(c->worker->config, &c->peer, geteuid())) {
-		client_refuse(c, MSG_R_NOT_PERMITTED, "no raw rule of the "
-		    "configuration is for you");
-		return;
-	}
 	who = owner(c, session_deadline(c->attachment),
 	    session_events(c->attachment));
-	raw = raw_unshare(c->attachment, &who, &why);
+	raw = raw_unshare(c->worker, c->attachment, &who, &why);
 	if (raw == NULL) {
 		client_refuse(c, why.reason, why.text);
 		return;

@@ -149,19 +149,6 @@ raw_free(struct raw *r)
 /* --- the pump --- */
 
 static void
-on_connected(void *arg)
-{
-	struct raw *r = arg;
-
-	if (r->state != RAW_CONNECTING)
-		return;
-	r->state = RAW_OPEN;
-	log_info(r->log, "%s: connected to %s", r->label,
-	    conn_peer(pump_conn(r->pump)));
-	r->owner.ops->on_open(r->owner.arg, MSG_R_NONE, "");
-}
-
-static void
 on_down(void *arg, int error, const char *reason)
 {
 	struct raw *r = arg;
@@ -176,13 +163,44 @@ on_down(void *arg, int error, const char *reason)
 	r->owner.ops->on_open(r->owner.arg, code, reason);
 }
 
+/*
+ * May the client have a connection to where this one goes?  Of several
+ * addresses of a name each may have rights of its own.
+ */
+bool
+raw_learn_rights(struct raw *r, const struct conn *conn)
+{
+	const struct sockaddr_storage *peer = conn_peer_addr(conn);
+
+	r->may_uncheck = false;
+	return r->owner.ops->permits(r->owner.arg,
+	    (const struct sockaddr *)peer, sizeof(*peer), &r->may_uncheck);
+}
+
+static void
+on_connected(void *arg)
+{
+	struct raw *r = arg;
+
+	if (r->state != RAW_CONNECTING)
+		return;
+	if (!raw_learn_rights(r, pump_conn(r->pump))) {
+		on_down(r, EACCES, "the address is not permitted");
+		return;
+	}
+	r->state = RAW_OPEN;
+	log_info(r->log, "%s: connected to %s", r->label,
+	    conn_peer(pump_conn(r->pump)));
+	r->owner.ops->on_open(r->owner.arg, MSG_R_NONE, "");
+}
+
 static bool
 permits(void *arg, const struct sockaddr *sa, socklen_t len)
 {
 	struct raw *r = arg;
+	bool unchecked;
 
-	return r->owner.ops->permits(r->owner.arg, sa, len,
-	    &r->may_uncheck);
+	return r->owner.ops->permits(r->owner.arg, sa, len, &unchecked);
 }
 
 /* The pump's `who`: whatever passes is the one client's. */
@@ -289,7 +307,8 @@ adopt_permitted(struct raw *r, int fd, struct refusal *why)
 	if (getpeername(fd, (struct sockaddr *)&sa, &len) == -1)
 		return guard_no(why, MSG_R_BAD_FD, "the socket's peer: %s",
 		    strerror(errno));
-	if (!permits(r, (struct sockaddr *)&sa, len))
+	if (!r->owner.ops->permits(r->owner.arg, (struct sockaddr *)&sa, len,
+	    &r->may_uncheck))
 		return guard_no(why, MSG_R_NOT_PERMITTED, "no raw rule "
 		    "permits you this target");
 	if ((r->params.flags & MSG_RAW_UNCHECKED) != 0 && !r->may_uncheck)

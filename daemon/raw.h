@@ -75,8 +75,8 @@ struct raw *raw_adopt(struct worker *w, const struct raw_owner *owner, int fd,
  * `a`; the attachment is gone then.  NULL with `why` filled, and nothing has
  * changed.
  */
-struct raw *raw_unshare(struct attachment *a, const struct raw_owner *owner,
-    struct refusal *why);
+struct raw *raw_unshare(struct worker *w, struct attachment *a,
+    const struct raw_owner *owner, struct refusal *why);
 
 /* True once it is connected and until it has failed. */
 bool raw_is_open(const struct raw *r);

@@ -91,6 +91,7 @@ void raw_fail(struct raw *r, int error, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void raw_end_tasks(struct raw *r, const char *text);
 void raw_drop(struct raw *r);
+bool raw_learn_rights(struct raw *r, const struct conn *conn);
 extern const struct pump_ops raw_pump_ops;
 
 /* raw_set.c */

@@ -214,24 +214,31 @@ raw_share_ping(struct raw *r, const struct rxpdu *pdu)
 /* --- and back --- */
 
 struct raw *
-raw_unshare(struct attachment *a, const struct raw_owner *owner,
-    struct refusal *why)
+raw_unshare(struct worker *w, struct attachment *a,
+    const struct raw_owner *owner, struct refusal *why)
 {
-	struct worker *w = a->session->worker;
 	struct raw *r = raw_new(w, owner);
+	struct pump *pump;
 
 	if (r == NULL) {
 		guard_no(why, MSG_R_INTERNAL, "out of memory");
 		return NULL;
 	}
-	r->pump = session_unshare(a, &r->params, r->initiator, why);
+	pump = session_pump(session_of(a));
+	if (pump == NULL || !raw_learn_rights(r, pump_conn(pump)))
+		guard_no(why, pump == NULL ? MSG_R_BUSY : MSG_R_NOT_PERMITTED,
+		    pump == NULL ? "the session is down" :
+		    "no raw rule permits you this target");
+	else
+		r->pump = session_unshare(a, &r->params, r->initiator, why);
 	if (r->pump == NULL) {
 		raw_drop(r);
 		return NULL;
 	}
 	r->state = RAW_OPEN;
 	r->have_cmdsn = r->have_statsn = true;
-	r->may_uncheck = raw_flag(r, MSG_RAW_UNCHECKED);
+	if (!r->may_uncheck)
+		r->params.flags &= ~(uint32_t)MSG_RAW_UNCHECKED;
 	pump_set_owner(r->pump, &raw_pump_ops, r);
 	conn_set_label(pump_conn(r->pump), r->label);
 	raw_apply_framing(r);

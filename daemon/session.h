@@ -232,6 +232,9 @@ void session_detach(struct attachment *a);
 enum submit_verdict session_submit(struct attachment *a, struct txpdu *pdu,
     uint64_t cookie, uint32_t deadline, struct refusal *why);
 
+/* The session's connection, NULL while it is down; stays the session's. */
+struct pump *session_pump(const struct session *s);
+
 /* The session that it is attached to, and its mask of events. */
 struct session *session_of(const struct attachment *a);
 uint32_t session_events(const struct attachment *a);

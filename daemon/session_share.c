@@ -288,6 +288,12 @@ session_nexus(const struct session *s, struct loginwatch_nexus *out)
 	    *out->initiator != '\0';
 }
 
+struct pump *
+session_pump(const struct session *s)
+{
+	return s->pump;
+}
+
 uint8_t
 session_flags(const struct session *s)
 {
