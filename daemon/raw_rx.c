@@ -279,6 +279,16 @@ on_unsolicited(struct raw *r, struct rxpdu *pdu)
 	    iscsi_opcode_name(iscsi_opcode(pdu->bhs)), r->unwanted);
 }
 
+/* A PDU that belongs to no task that somebody waits for. */
+static void
+on_stray(struct raw *r, struct rxpdu *pdu)
+{
+	if (iscsi_itt(pdu->bhs) == ISCSI_TAG_NONE)
+		on_unsolicited(r, pdu);
+	else
+		deliver(r, NULL, pdu, FRAME_F_UNMATCHED, false);
+}
+
 /* --- routing --- */
 
 /* True if no further PDU of this task follows. */
@@ -335,11 +345,12 @@ on_reject(struct raw *r, struct rxpdu *pdu)
 	if (slices_copy(pdu->data, rejected, sizeof(rejected)) ==
 	    sizeof(rejected))
 		t = raw_router_find(r->router, iscsi_itt(rejected));
-	if (t == NULL || t->waits == RAW_WAITS_NONE)
-		on_unsolicited(r, pdu);
-	if (t != NULL && t->waits != RAW_WAITS_NONE)
+	if (t != NULL && t->waits != RAW_WAITS_NONE) {
 		on_task_pdu(r, t, pdu, iscsi_opcode(rejected) == t->opcode);
-	else if (t != NULL && iscsi_opcode(rejected) == t->opcode)
+		return;
+	}
+	on_stray(r, pdu);
+	if (t != NULL && iscsi_opcode(rejected) == t->opcode)
 		raw_outcome(r, t, MSG_OUTCOME_ABORTED, MSG_R_NONE, "", true);
 }
 
@@ -353,13 +364,9 @@ route(struct raw *r, struct rxpdu *pdu)
 		on_reject(r, pdu);
 		return;
 	}
-	if (itt == ISCSI_TAG_NONE) {
-		on_unsolicited(r, pdu);
-		return;
-	}
-	t = raw_router_find(r->router, itt);
+	t = itt == ISCSI_TAG_NONE ? NULL : raw_router_find(r->router, itt);
 	if (t == NULL)
-		deliver(r, NULL, pdu, FRAME_F_UNMATCHED, false);
+		on_stray(r, pdu);
 	else
 		on_task_pdu(r, t, pdu, is_last(pdu->bhs));
 }
