@@ -444,6 +444,7 @@ conn_adopt(struct worker *w, int fd, const struct conn_ops *ops, void *arg)
 void
 conn_set_label(struct conn *c, const char *label)
 {
+	fault_port_label(&c->faults, NULL);
 	strlcpy(c->label, label, sizeof(c->label));
 	fault_port_label(&c->faults, c->label);
 }

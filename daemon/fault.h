@@ -163,7 +163,10 @@ void fault_port_init(struct fault_port *p, struct faults *f,
     const struct fault_port_ops *ops, void *arg, const uint64_t *in,
     const uint64_t *out);
 
-/* Give it a label, or another one; the text stays the owner's. */
+/*
+ * Give it a label, or take it away with NULL, which comes between two labels;
+ * the text stays the owner's and is not changed meanwhile.
+ */
 void fault_port_label(struct fault_port *p, const char *label);
 
 /* Whether a port of that label lives. */

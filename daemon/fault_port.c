@@ -281,7 +281,8 @@ fault_port_init(struct fault_port *p, struct faults *f,
 void
 fault_port_changed(struct fault_port *p)
 {
-	struct fault_group *group = fault_group_find(p->faults, p->label);
+	struct fault_group *group = p->label == NULL ? NULL :
+	    fault_group_find(p->faults, p->label);
 
 	if (group != NULL && group->armed == 0)
 		group = NULL;
@@ -303,8 +304,12 @@ fault_port_changed(struct fault_port *p)
 void
 fault_port_label(struct fault_port *p, const char *label)
 {
+	const char *old = p->label;
+
 	p->label = label;
 	fault_port_changed(p);
+	if (label == NULL && old != NULL)
+		fault_label_gone(p->faults, old);
 }
 
 void

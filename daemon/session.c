@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "daemon/conn.h"
+#include "daemon/fault.h"
 #include "daemon/session_internal.h"
 #include "proto/crc32c.h"
 #include "proto/iscsi.h"
@@ -510,6 +511,8 @@ session_free(struct session *s, const char *why)
 	loop_unpost(loop, &s->stop_job);
 	loop_unpost(loop, &s->ended_job);
 	TAILQ_REMOVE(&s->worker->sessions, s, link);
+	/* They were set for a session that nobody can name any more. */
+	(void)fault_clear(s->worker->faults, s->config->name, NULL);
 	loop_reap(loop, &s->reap_job);
 }
 

@@ -6,13 +6,15 @@ The target and its network are well; all that breaks was ordered over
 iscsimuxctl, and what the clients and the admin then see must say so.
 """
 
+import errno
 import json
 import os
 import time
 
 from harness import check, check_equal, main, test
-from muxclient import command
+from muxclient import NONE, NOP_IN, NOP_OUT, command, nop_out
 from muxrig import Rig
+from rawrig import OddRig, raw_rule
 from target_client import TEST_UNIT_READY
 
 DIGESTS = {"header_digest": "CRC32C", "data_digest": "CRC32C"}
@@ -297,6 +299,27 @@ def words():
     check_equal(ctl(rig, "clear", "ram", "write-delay"),
                 "1 fault cleared\n", "answer")
     check_equal(list(faults(rig)), ["read-corrupt"], "what is left")
+
+
+@test("a raw connection has faults as well, which go with it")
+def raw_connection():
+    odd = OddRig(raw_rule(), allow_fault_injection=True).connect().login()
+    name = f"raw-{odd.control.call('client.list')['clients'][0]['id']}"
+    odd.control.call("fault.set", connection=name, direction="read",
+                     kind="errno", errno="ETIMEDOUT", after=60, from_now=True)
+    task = odd.raw.submit(nop_out(9))
+    request = odd.peer.receive(NOP_OUT)
+    odd.peer.send(NOP_IN, request.itt)
+    odd.raw.finish(task)
+    check_equal(task.pdu.opcode, NOP_IN, "the answer before the cut")
+    told = odd.control.call("fault.list", connection=name)["faults"][0]
+    check_equal((told["at"] - told["passed"], told["fired"]), (12, 0),
+                "what is left until it fires")
+    odd.peer.send(NOP_IN, NONE, word5=NONE)
+    event = odd.raw.event("closed")
+    check_equal((event.code, event.bytes_in), (errno.ETIMEDOUT, told["at"]),
+                "errno and bytes of EVENT closed")
+    check_equal(odd.control.call("fault.list")["faults"], [], "faults")
 
 
 @test("refused without allow-fault-injection")

@@ -90,7 +90,8 @@ teardown(void)
 {
 	json_decref(fx.answer);
 	conn_close(fx.conn);
-	session_free(fx.session, "the test is over");
+	if (fx.session != NULL)
+		session_free(fx.session, "the test is over");
 	ck_assert_uint_eq(worker_free(fx.control.w), 0);
 	log_free(fx.log);
 	close(fx.peer);
@@ -333,6 +334,9 @@ START_TEST(it_happens)
 	fx.conn = NULL;
 	ck_assert_uint_eq(count_faults(), 1);
 	ck_assert_ptr_null(call("fault.list", "{\"connection\":\"raw-7\"}"));
+	session_free(fx.session, "it was unshared");
+	fx.session = NULL;
+	ck_assert_uint_eq(count_faults(), 0);
 }
 END_TEST
 

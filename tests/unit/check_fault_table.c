@@ -74,6 +74,31 @@ START_TEST(not_lasting)
 }
 END_TEST
 
+/* A connection that is called differently leaves its faults behind. */
+START_TEST(another_label)
+{
+	struct fault_spec spec = spec_of(FAULT_READ, FAULT_STALL, 0);
+
+	spec.lasting = false;
+	set_spec(&spec);
+	set(FAULT_WRITE, FAULT_STALL, 0);
+	peer_says(TEXT, TEXT_LEN);
+	ck_assert_int_eq(take_all(), CONN_WOULD_BLOCK);
+	conn_want_read(fx.conn, true);
+	conn_set_label(fx.conn, "other");
+	UNTIL(fx.readable > 0);
+	ck_assert_int_eq(take_all(), CONN_WOULD_BLOCK);
+	ck_assert_uint_eq(fx.ngot, TEXT_LEN);
+	/* The one that lasts waits for the label to come back. */
+	ck_assert_str_eq(the_fault()->spec->id, "write-stall");
+	ck_assert(!the_fault()->live);
+	conn_set_label(fx.conn, "disk");
+	ck_assert(the_fault()->live);
+	conn_set_label(fx.conn, "disk");
+	ck_assert_uint_eq(clear(NULL), 1);
+}
+END_TEST
+
 START_TEST(bounded)
 {
 	struct fault_spec spec = spec_of(FAULT_READ, FAULT_ERRNO, 0);
@@ -164,6 +189,7 @@ main(void)
 	tcase_add_test(tc, replaced_at_run_time);
 	tcase_add_test(tc, others_are_left_alone);
 	tcase_add_test(tc, not_lasting);
+	tcase_add_test(tc, another_label);
 	tcase_add_test(tc, bounded);
 	tcase_add_test(tc, spent_faults_make_room);
 	tcase_add_test(tc, names);
