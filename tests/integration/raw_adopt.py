@@ -17,8 +17,8 @@ from rawclient import (ADOPT, ADOPTED, DATA_DIGEST, EXPORT, HEADER_DIGEST,
                        INITIAL_R2T, LISTED_ADOPTED, LISTED_SHARED, NUMBERS,
                        UNREAD_MAX, Params, Raw, adopt_payload, login_pdu,
                        login_text)
-from rawrig import (OddRig, RamRig, listed, ping, raw_rule, same, shared_by,
-                    wire)
+from rawrig import (OddRig, RamRig, listed, ping, raw_rule, same,
+                    seen_by_nobody, shared_by, wire)
 from targets import Istgt, Tgt
 
 
@@ -463,21 +463,25 @@ def bad_adopt():
 
 @test("unchecked and portals hold for ADOPT, too")
 def adopt_rules():
-    rig = OddRig(raw_rule(portals=["127.0.0.1/32:1"]))
-    connection = connection_to(rig.target.portal)
-    raw = Raw(rig.daemon)
-    answer = raw.adopt(connection, Params(phase=1))
-    check_equal((answer.kind, answer.reason), (ERROR, "not-permitted"),
-                "a portal that no rule names")
-    rig = OddRig(raw_rule())
-    raw = Raw(rig.daemon)
-    answer = raw.adopt(connection, Params(phase=1, flags=0x20))
-    check_equal((answer.kind, answer.reason), (ERROR, "not-permitted"),
-                "unchecked")
-    check_equal(raw.adopt(connection, Params(phase=1, flags=0x1f)).kind, OK,
-                "the other flags")
-    check_equal(raw.state().params.flags, 0x1f | ADOPTED, "flags")
-    connection.close()
+    for portals, flags, wanted in ((["127.0.0.1:1"], 0, "not-permitted"),
+                                   (["127.0.0.1:*"], 0x20, "not-permitted"),
+                                   (["127.0.0.1:*"], 0x1f, None)):
+        rig = OddRig(raw_rule(users=["nobody"], portals=portals),
+                     data_socket_mode="0666")
+
+        def nobody(path, flags=flags, wanted=wanted, rig=rig):
+            raw = Raw(path)
+            with connection_to(rig.target.portal) as connection:
+                answer = raw.adopt(connection, Params(phase=1, flags=flags))
+            check_equal(getattr(answer, "reason", None), wanted,
+                        f"answer to ADOPT ({answer})")
+            if wanted is None:
+                check_equal(raw.state().params.flags, 0x1f | ADOPTED,
+                            "flags")
+        seen_by_nobody(rig.daemon, nobody)
+        check_equal(Raw(rig.daemon).adopt(connection_to(rig.target.portal),
+                                          Params(flags=0x3f)).kind, OK,
+                    "who is trusted")
 
 
 main()

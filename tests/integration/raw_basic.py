@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from harness import (Skip, check, check_equal, free_port, main, shared, test,
+from harness import (check, check_equal, free_port, main, shared, test,
                      wait_until)
 from iscsimuxd import session
 from muxclient import (ATTACH, ATTACHED, DATA_IN, ERROR, F_MORE, FINAL, NONE,
@@ -19,7 +19,7 @@ from rawclient import (ADOPT, BIG_ENDIAN, CLOSE, DATA_DIGEST, EXPORT, GET,
                        SEND_DSL, SET, SHARE, SHOW_DIGESTS, STATE, UNCHECKED,
                        UNSHARE, WRITE_DEADLINE, Params, Raw, adopt_payload,
                        login_pdu, login_text, open_payload, set_payload)
-from rawrig import OddRig, RamRig, ping, raw_rule
+from rawrig import OddRig, RamRig, ping, raw_rule, seen_by_nobody
 
 ALL_FRAMES = ((OPEN, open_payload("127.0.0.1:3260")), (GET, b""),
               (SET, set_payload()), (EXPORT, b""), (SHARE, string("x")),
@@ -181,21 +181,6 @@ def bad_frames():
 
 # --- who may
 
-def as_nobody(daemon, body):
-    """Runs body(path of the socket) as nobody, which says what came out."""
-    if os.getuid() != 0:
-        raise Skip("needs root, to become somebody else")
-
-    def child(report):
-        os.chdir(os.path.dirname(daemon.data_socket))
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        body(os.path.basename(daemon.data_socket))
-        report("seen")
-    Forked(child).said("seen")
-
-
 def outcome(raw, portal):
     """What OPEN comes to, in a word; it is closed again."""
     answer = raw.open(portal)
@@ -218,7 +203,7 @@ def no_rule():
                 tuple(here.portal.rsplit(":", 1))) as tcp:
             check_equal(theirs.adopt(tcp).reason, "not-permitted", "ADOPT")
         theirs.ping()
-    as_nobody(here.daemon, nobody)
+    seen_by_nobody(here.daemon, nobody)
 
 
 @test("rules: users and portals, as resolved; any of several will do")
@@ -235,12 +220,12 @@ def rules():
              f"127.0.0.2:{port}", "not-permitted"),
             ([raw_rule(users=[user], portals=["127.0.0.1/32:1"])],
              here.portal, "not-permitted"),
-            ([raw_rule(users=[user], portals=["192.0.2.0/24"])],
+            ([raw_rule(users=[user], portals=["192.0.2.0/24:*"])],
              f"localhost:{port}", "not-permitted"),
             ([raw_rule(users=["root"])], here.portal, "not-permitted"),
             ([raw_rule(users=["root"]), raw_rule(users=[user])],
              here.portal, "ok"),
-            ([raw_rule(users=[user], portals=["192.0.2.0/24"]),
+            ([raw_rule(users=[user], portals=["192.0.2.0/24:*"]),
               raw_rule(users=[user], portals=[f"127.0.0.0/8:{port}"])],
              here.portal, "ok"),
             ([raw_rule(users=None, groups=["nogroup"])], here.portal, "ok"),
@@ -251,25 +236,31 @@ def rules():
         def nobody(path, portal=portal, wanted=wanted, text=text):
             check_equal(outcome(Raw(path), portal), wanted,
                         f"OPEN {portal} with {text}")
-        as_nobody(daemon, nobody)
+        seen_by_nobody(daemon, nobody)
         daemon.stop()
 
 
-@test("unchecked needs a rule that says so")
+@test("unchecked needs a rule that says so, or to be trusted")
 def unchecked_rule():
-    for config, wanted in (((), "not-permitted"),
-                           ((raw_rule(),), "not-permitted"),
-                           ((raw_rule(unchecked=False),), "not-permitted"),
-                           ((raw_rule(unchecked=True),), None)):
-        raw = OddRig(*config).connect().raw
-        cookie = raw.send(SET, set_payload(UNCHECKED | MANUAL,
-                                           UNCHECKED | MANUAL))
-        if wanted is not None:
-            raw.error(cookie, wanted)
-        else:
-            check_equal(raw.answer_to(cookie).kind, OK, "answer to SET")
-        check_equal(raw.state().params.flags & (UNCHECKED | MANUAL),
-                    0 if wanted else UNCHECKED | MANUAL, "flags")
+    both = UNCHECKED | MANUAL
+    for config, wanted in (((raw_rule(users=["nobody"]),), "not-permitted"),
+                           ((raw_rule(users=["nobody"], unchecked=False),),
+                            "not-permitted"),
+                           ((raw_rule(users=["nobody"], unchecked=True),
+                             raw_rule(users=["nobody"])), None)):
+        odd = OddRig(*config, data_socket_mode="0666")
+
+        def nobody(path, wanted=wanted, odd=odd):
+            raw = Raw(path, odd.target.portal)
+            cookie = raw.send(SET, set_payload(both, both))
+            if wanted is not None:
+                raw.error(cookie, wanted)
+            else:
+                check_equal(raw.answer_to(cookie).kind, OK, "answer to SET")
+            check_equal(raw.state().params.flags & both,
+                        0 if wanted else both, "flags")
+        seen_by_nobody(odd.daemon, nobody)
+        odd.connect().raw.set(UNCHECKED)
 
 
 # --- SET, GET

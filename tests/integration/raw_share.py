@@ -5,14 +5,14 @@
 import errno
 import os
 
-from harness import Skip, check, check_equal, main, test, wait_until
+from harness import check, check_equal, main, test, wait_until
 from iscsimuxd import session
 from muxclient import (ATTACH, ATTACHED, DATA_OUT, ERROR, FINAL, NONE,
                        NOP_IN, NOP_OUT, OK, SCSI, SCSI_RSP, TEST_UNIT_READY,
                        Forked, Mux, attach, bhs, command, lun_number, string)
 from rawclient import (ISID, LISTED_SHARED, SHARE, STATE, Raw, login_pdu,
                        login_text)
-from rawrig import OddRig, RamRig, listed, raw_rule, shared_by
+from rawrig import OddRig, RamRig, as_nobody, listed, raw_rule, shared_by
 from targets import Istgt, Tgt
 
 DIGESTS = ("HeaderDigest=CRC32C", "DataDigest=CRC32C")
@@ -145,8 +145,38 @@ def numbers():
         other.close()
 
 
-@test("a target that does not answer, or goes, ends the SHARE")
+@test("a target that does not answer in time, and the client is raw again")
 def no_answer():
+    odd = OddRig(abort_timeout="200ms").connect().login()
+    raw, peer = odd.raw, odd.peer
+    for _ in range(2):
+        cookie, nop = share_begin(odd)
+        raw.error(cookie, "deadline")
+        check_equal("shared" in listed(Mux(odd.daemon)), False, "the name")
+    refused(raw, "shared", "busy")
+    # The late answers are nobody's; then it may be shared.
+    peer.respond(nop, NOP_IN)
+    raw.unsolicited(NOP_IN, unmatched=True)
+    task = raw.submit(command(9, TEST_UNIT_READY))
+    peer.respond(peer.receive(SCSI))
+    raw.finish(task).good()
+
+
+@test("meanwhile nothing else is allowed, and pings are answered")
+def meanwhile():
+    odd = OddRig().connect().login()
+    raw, peer = odd.raw, odd.peer
+    cookie, nop = share_begin(odd)
+    raw.error(raw.send(SHARE, string("another")), "busy")
+    raw.refused(command(9, TEST_UNIT_READY), "busy", literal=True)
+    peer.send(NOP_IN, NONE, word5=0x99, consume=False)
+    check_equal(peer.receive(NOP_OUT).word5, 0x99, "answer to a ping")
+    peer.respond(nop, NOP_IN)
+    check_equal(raw.answer_to(cookie).kind, ATTACHED, "answer to SHARE")
+
+
+@test("a target or a client that goes ends the SHARE")
+def gone():
     odd = OddRig().connect().login()
     cookie, _ = share_begin(odd)
     odd.peer.socket.close()
@@ -154,7 +184,6 @@ def no_answer():
     check_equal(msg.kind, ERROR, f"answer to SHARE ({msg})")
     odd.raw.ended(errno.ECONNRESET)
     odd.connect(odd.raw).login()
-    odd.raw.error(odd.raw.send(SHARE, string("../x")), "bad-payload")
     # The client does not have to wait.
     cookie, nop = share_begin(odd)
     check_equal("shared" in listed(Mux(odd.daemon)), False, "the name")
@@ -251,20 +280,6 @@ def names():
 
 
 # --- Who may attach
-
-def as_nobody(daemon, body):
-    """Runs body(path of the socket, tell) as nobody; the process."""
-    if os.getuid() != 0:
-        raise Skip("needs root, to become somebody else")
-
-    def child(report):
-        os.chdir(os.path.dirname(daemon.data_socket))
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        body(os.path.basename(daemon.data_socket), report)
-    return Forked(child)
-
 
 @test("without an admin's word only the owner's user may attach")
 def access():

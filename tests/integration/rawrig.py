@@ -5,9 +5,9 @@ import os
 import pwd
 import struct
 
-from harness import check, check_equal, defer, wait_until
+from harness import Skip, check, check_equal, defer, wait_until
 from iscsimuxd import Daemon, config_text
-from muxclient import ATTACHED, LIST, NONE
+from muxclient import ATTACHED, LIST, NONE, Forked
 from rawclient import Raw
 from scripted import Scripted
 from target_client import Target, crc32c
@@ -16,7 +16,7 @@ from target_client import Target, crc32c
 def raw_rule(**keys):
     """A raw block for who runs the test, as text."""
     keys.setdefault("users", [pwd.getpwuid(os.getuid()).pw_name])
-    keys.setdefault("portals", ["127.0.0.0/8", "[::1]"])
+    keys.setdefault("portals", ["127.0.0.0/8:*", "[::1]:*"])
     return config_text({"raw": keys})
 
 
@@ -183,3 +183,26 @@ def shared_by(raw, name="shared"):
     check_equal((answer.state, answer.access, answer.generation > 0),
                 ("up", 0x1f, True), "ATTACHED")
     return raw
+
+
+def as_nobody(daemon, body):
+    """A process of the user nobody that runs body(path of the data socket,
+    tell): see Forked."""
+    if os.getuid() != 0:
+        raise Skip("needs root, to become somebody else")
+
+    def child(report):
+        os.chdir(os.path.dirname(daemon.data_socket))
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        body(os.path.basename(daemon.data_socket), report)
+    return Forked(child)
+
+
+def seen_by_nobody(daemon, look):
+    """Waits until nobody has run look(path of the data socket)."""
+    def body(path, report):
+        look(path)
+        report("seen")
+    as_nobody(daemon, body).said("seen")
