@@ -19,7 +19,8 @@ from rawclient import (ADOPT, BIG_ENDIAN, CLOSE, DATA_DIGEST, EXPORT, GET,
                        SEND_DSL, SET, SHARE, SHOW_DIGESTS, STATE, UNCHECKED,
                        UNSHARE, WRITE_DEADLINE, Params, Raw, adopt_payload,
                        login_pdu, login_text, open_payload, set_payload)
-from rawrig import OddRig, RamRig, ping, raw_rule, seen_by_nobody
+from rawrig import (OddRig, RamRig, connection_to, ping, raw_rule,
+                    seen_by_nobody)
 
 ALL_FRAMES = ((OPEN, open_payload("127.0.0.1:3260")), (GET, b""),
               (SET, set_payload()), (EXPORT, b""), (SHARE, string("x")),
@@ -169,13 +170,13 @@ def bad_frames():
                     set_payload(mask=0x100000), set_payload(mask=0x80000000),
                     set_payload(mask=RECV_DSL, recv_dsl=1 << 24)):
         raw.error(raw.send(SET, payload), "bad-payload")
+    check_equal(raw.expect(STATE, raw.send(GET, tlv(0x8001, b"?")))
+                .params.phase, 0, "phase")
+    raw.login(rig().target.iqn)
     for name in ("", "a/b", "a b", "x" * 64):
         answer = raw.answer_to(raw.send(SHARE, string(name)))
         check(answer.kind == ERROR and answer.reason in
               ("bad-payload", "bad-field"), f"SHARE {name!r}: {answer}")
-    check_equal(raw.expect(STATE, raw.send(GET, tlv(0x8001, b"?")))
-                .params.phase, 0, "phase")
-    raw.login(rig().target.iqn)
     raw.works()
 
 
@@ -199,8 +200,7 @@ def no_rule():
     def nobody(path):
         theirs = Raw(path)
         check_equal(outcome(theirs, here.portal), "not-permitted", "nobody")
-        with socket.create_connection(
-                tuple(here.portal.rsplit(":", 1))) as tcp:
+        with connection_to(here.portal) as tcp:
             check_equal(theirs.adopt(tcp).reason, "not-permitted", "ADOPT")
         theirs.ping()
     seen_by_nobody(here.daemon, nobody)
@@ -399,7 +399,7 @@ def ends():
     odd.peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                struct.pack("ii", 1, 0))
     odd.peer.socket.close()
-    odd.raw.ended(errno.ECONNRESET, bytes_in=got, bytes_out=sent)
+    odd.raw.over(errno.ECONNRESET, bytes_in=got, bytes_out=sent)
 
     got, sent = begin()
     odd.peer.socket.sendall(ping(b"half")[:47])
@@ -445,7 +445,7 @@ def tasks_end():
             raw.shut()
         else:
             peer.socket.close()
-            raw.ended(errno.ECONNRESET)
+            raw.over(errno.ECONNRESET)
         raw.finish()
         for task in sent:
             check_equal(task.outcome.outcome, "unknown", "a command sent")
@@ -480,15 +480,15 @@ def killed():
     here.wait_clean()
 
 
-@test("no end of the daemon's leaves a raw client in doubt")
+@test("a daemon that stops says so and closes the connection")
 def daemon_stops():
     odd = OddRig().connect().login()
-    task = odd.raw.submit(command(9, TEST_UNIT_READY))
+    odd.raw.submit(command(9, TEST_UNIT_READY))
     odd.peer.receive(1)
     check_equal(odd.daemon.stop(), 0, "exit status of the daemon")
     last = odd.raw.farewell()[-1]
     check_equal(last.reason, "shutting-down", f"the last frame ({last})")
-    check(task.done, "the task has no end")
+    odd.peer.closed()
 
 
 @test("by hand: login, a write with R2Ts, a read, a logout")
@@ -498,7 +498,8 @@ def by_hand():
     for digest in ("None", "CRC32C"):
         raw = here.raw(f"HeaderDigest={digest}", f"DataDigest={digest}",
                        "InitialR2T=Yes", "ImmediateData=No",
-                       "MaxBurstLength=4096", "MaxOutstandingR2T=4")
+                       "MaxBurstLength=4096", "FirstBurstLength=4096",
+                       "MaxOutstandingR2T=4")
         check_equal([(each["header_digest"], each["data_digest"]) for each
                      in here.target_sessions()], [(digest == "CRC32C",) * 2],
                     "digests at the target")
@@ -511,7 +512,7 @@ def by_hand():
         logout = raw.run(bhs(0x46, FINAL, 0, 5))
         check_equal((logout.pdu.opcode, logout.pdu.response), (0x26, 0),
                     "answer to Logout")
-        raw.ended(errno.ECONNRESET)
+        raw.over(errno.ECONNRESET)
         wait_until(lambda: not here.target_sessions(), "the target")
         raw.close()
     here.wait_clean()

@@ -3,11 +3,13 @@
 
 import os
 import pwd
+import socket
 import struct
 
-from harness import Skip, check, check_equal, defer, wait_until
+from harness import (PATIENCE, TIMEOUT, Skip, check, check_equal, defer,
+                     split_portal, wait_until)
 from iscsimuxd import Daemon, config_text
-from muxclient import ATTACHED, LIST, NONE, Forked
+from muxclient import ATTACHED, LIST, NONE, Forked, Mux
 from rawclient import Raw
 from scripted import Scripted
 from target_client import Target, crc32c
@@ -18,6 +20,15 @@ def raw_rule(**keys):
     keys.setdefault("users", [pwd.getpwuid(os.getuid()).pw_name])
     keys.setdefault("portals", ["127.0.0.0/8:*", "[::1]:*"])
     return config_text({"raw": keys})
+
+
+def connection_to(portal):
+    """A TCP socket, blocking, as most programs have them."""
+    connection = socket.socket()
+    connection.settimeout(TIMEOUT * PATIENCE)
+    connection.connect(split_portal(portal))
+    connection.setblocking(True)
+    return connection
 
 
 def swapped(digest):
@@ -51,7 +62,9 @@ class _Rig:
                               "no client to be left", "client.list")
 
     def descriptors(self):
-        """How many descriptors the daemon has."""
+        """How many descriptors the daemon has, once it has nothing to do."""
+        for _ in range(2):
+            self.control.call("daemon.info")
         return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))
 
 
@@ -128,7 +141,7 @@ class OddRig(_Rig):
 
     def gone(self, errno, **counts):
         """The daemon must end the connection; the EVENT."""
-        event = self.raw.ended(errno, **counts)
+        event = self.raw.over(errno, **counts)
         self.peer.closed()
         return event
 
@@ -174,6 +187,13 @@ def listed(mux):
     """The LISTING: flags by name of the session."""
     msg = mux.answer_to(mux.send(LIST))
     return msg.listing_flags
+
+
+def wait_name_free(daemon, name):
+    """Waits until no session has that name any more."""
+    mux = Mux(daemon)
+    wait_until(lambda: name not in listed(mux), f"no session {name}")
+    mux.close()
 
 
 def shared_by(raw, name="shared"):
