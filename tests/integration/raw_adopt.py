@@ -17,15 +17,9 @@ from rawclient import (ADOPT, ADOPTED, DATA_DIGEST, EXPORT, HEADER_DIGEST,
                        INITIAL_R2T, LISTED_ADOPTED, LISTED_SHARED, NUMBERS,
                        UNREAD_MAX, Params, Raw, adopt_payload, login_pdu,
                        login_text)
-from rawrig import (OddRig, RamRig, listed, ping, raw_rule, same, shared_by,
-                    wire)
+from rawrig import (OddRig, RamRig, connection_to, listed, ping, raw_rule, same,
+                    seen_by_nobody, shared_by, wire)
 from targets import Istgt, Tgt
-
-
-def connection_to(portal):
-    """A TCP socket, blocking, as most programs have them."""
-    host, port = portal.rsplit(":", 1)
-    return socket.create_connection((host, int(port)), TIMEOUT * PATIENCE)
 
 
 class Foreign(Process):
@@ -50,6 +44,7 @@ class Foreign(Process):
 
     def leave(self):
         """Lets it exit, without a Logout."""
+        self.ours.shutdown(socket.SHUT_RDWR)
         self.ours.close()
         self.expect_exit(0)
 
@@ -131,7 +126,8 @@ def istgt():
     target = Istgt()
     rig = OddRig()
     raw = Raw(rig.daemon, target.portal)
-    raw.login(target.iqn, "HeaderDigest=CRC32C", "DataDigest=CRC32C")
+    raw.login(target.iqn, "HeaderDigest=CRC32C", "DataDigest=CRC32C",
+              "MaxRecvDataSegmentLength=65536")
     for _ in range(3):
         raw.run(command(raw.itt(), TEST_UNIT_READY))
     given, params, unread = raw.export()
@@ -290,14 +286,15 @@ def export_tasks():
 def export_busy():
     rig = OddRig().connect()
     raw, peer = rig.raw, rig.peer
-    first = raw.submit(login_pdu(login_text(rig.target.iqn), flags=0x44),
-                       expect="one")
+    task = raw.submit(login_pdu(login_text(rig.target.iqn), flags=0x44))
     peer.receive(3)
     raw.error(raw.send(EXPORT), "busy")
-    peer.send(0x23, 1, flags=4, word5=0, tail=bytes(16))
-    raw.finish(first)
+    peer.send(0x23, 1, flags=4, word5=0, tail=bytes(12))
+    check_equal(raw.answer_to(task.cookie).opcode, 0x23, "opcode")
     raw.error(raw.send(EXPORT), "busy")
-    rig.login()
+    raw.put(login_pdu(b""))
+    rig.target.login(peer=peer)
+    raw.logged_in(raw.finish(task))
     for _ in range(40):
         raw.put(bhs(DATA_OUT, length=262144) + bytes(262144))
     wait_until(lambda: raw.state().unsent, "unsent bytes")
@@ -403,9 +400,8 @@ def bad_descriptors():
         if fds:
             raw.send_fds(data, [connection.fileno()] * fds)
         else:
-            raw.send_raw(data)
             # What is behind it says that no descriptor will come.
-            raw.send_raw(frame(6, b"ping", 5))
+            raw.send_raw(data + frame(6, b"ping", 5))
         raw.fatal("bad-fd")
         wait_until(lambda: rig.descriptors() == base, "descriptors back")
     # Flag FD on what may not carry one: a bad flag, and it is closed.
@@ -437,7 +433,6 @@ def bad_adopt():
             adopt_payload(Params(flags=0x10000)),
             adopt_payload(Params(target="x" * 224)),
             adopt_payload(Params(), b"abc", length=2),
-            adopt_payload(Params(), b"abc", length=4),
             adopt_payload(Params(), length=UNREAD_MAX + 1)):
         cookie += 1
         raw.requests.add(cookie)
@@ -445,6 +440,11 @@ def bad_adopt():
                      [connection.fileno()])
         raw.error(cookie, "bad-payload")
         check_equal(rig.descriptors(), base + 1, "descriptors")
+    raw.requests.add(999)
+    raw.send_fds(frame(ADOPT, adopt_payload(Params(), b"abc", length=4), 999,
+                       F_FD), [connection.fileno()])
+    raw.error(999, "lengths-disagree")
+    check_equal(rig.descriptors(), base + 1, "descriptors")
     check_equal(raw.adopt(connection, Params(phase=1)).kind, OK, "ADOPT")
     answer = raw.adopt(connection, Params(phase=1))
     check_equal(answer.reason, "wrong-state", "a second ADOPT")
@@ -463,21 +463,25 @@ def bad_adopt():
 
 @test("unchecked and portals hold for ADOPT, too")
 def adopt_rules():
-    rig = OddRig(raw_rule(portals=["127.0.0.1/32:1"]))
-    connection = connection_to(rig.target.portal)
-    raw = Raw(rig.daemon)
-    answer = raw.adopt(connection, Params(phase=1))
-    check_equal((answer.kind, answer.reason), (ERROR, "not-permitted"),
-                "a portal that no rule names")
-    rig = OddRig(raw_rule())
-    raw = Raw(rig.daemon)
-    answer = raw.adopt(connection, Params(phase=1, flags=0x20))
-    check_equal((answer.kind, answer.reason), (ERROR, "not-permitted"),
-                "unchecked")
-    check_equal(raw.adopt(connection, Params(phase=1, flags=0x1f)).kind, OK,
-                "the other flags")
-    check_equal(raw.state().params.flags, 0x1f | ADOPTED, "flags")
-    connection.close()
+    for portals, flags, wanted in ((["127.0.0.1:1"], 0, "not-permitted"),
+                                   (["127.0.0.1:*"], 0x20, "not-permitted"),
+                                   (["127.0.0.1:*"], 0x1f, None)):
+        rig = OddRig(raw_rule(users=["nobody"], portals=portals),
+                     data_socket_mode="0666")
+
+        def nobody(path, flags=flags, wanted=wanted, rig=rig):
+            raw = Raw(path)
+            with connection_to(rig.target.portal) as connection:
+                answer = raw.adopt(connection, Params(phase=1, flags=flags))
+            check_equal(getattr(answer, "reason", None), wanted,
+                        f"answer to ADOPT ({answer})")
+            if wanted is None:
+                check_equal(raw.state().params.flags, 0x1f | ADOPTED,
+                            "flags")
+        seen_by_nobody(rig.daemon, nobody)
+        check_equal(Raw(rig.daemon).adopt(connection_to(rig.target.portal),
+                                          Params(flags=0x3f)).kind, OK,
+                    "who is trusted")
 
 
 main()

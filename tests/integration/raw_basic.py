@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from harness import (Skip, check, check_equal, free_port, main, shared, test,
+from harness import (check, check_equal, free_port, main, shared, test,
                      wait_until)
 from iscsimuxd import session
 from muxclient import (ATTACH, ATTACHED, DATA_IN, ERROR, F_MORE, FINAL, NONE,
@@ -19,7 +19,8 @@ from rawclient import (ADOPT, BIG_ENDIAN, CLOSE, DATA_DIGEST, EXPORT, GET,
                        SEND_DSL, SET, SHARE, SHOW_DIGESTS, STATE, UNCHECKED,
                        UNSHARE, WRITE_DEADLINE, Params, Raw, adopt_payload,
                        login_pdu, login_text, open_payload, set_payload)
-from rawrig import OddRig, RamRig, ping, raw_rule
+from rawrig import (OddRig, RamRig, connection_to, ping, raw_rule,
+                    seen_by_nobody)
 
 ALL_FRAMES = ((OPEN, open_payload("127.0.0.1:3260")), (GET, b""),
               (SET, set_payload()), (EXPORT, b""), (SHARE, string("x")),
@@ -169,32 +170,17 @@ def bad_frames():
                     set_payload(mask=0x100000), set_payload(mask=0x80000000),
                     set_payload(mask=RECV_DSL, recv_dsl=1 << 24)):
         raw.error(raw.send(SET, payload), "bad-payload")
+    check_equal(raw.expect(STATE, raw.send(GET, tlv(0x8001, b"?")))
+                .params.phase, 0, "phase")
+    raw.login(rig().target.iqn)
     for name in ("", "a/b", "a b", "x" * 64):
         answer = raw.answer_to(raw.send(SHARE, string(name)))
         check(answer.kind == ERROR and answer.reason in
               ("bad-payload", "bad-field"), f"SHARE {name!r}: {answer}")
-    check_equal(raw.expect(STATE, raw.send(GET, tlv(0x8001, b"?")))
-                .params.phase, 0, "phase")
-    raw.login(rig().target.iqn)
     raw.works()
 
 
 # --- who may
-
-def as_nobody(daemon, body):
-    """Runs body(path of the socket) as nobody, which says what came out."""
-    if os.getuid() != 0:
-        raise Skip("needs root, to become somebody else")
-
-    def child(report):
-        os.chdir(os.path.dirname(daemon.data_socket))
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        body(os.path.basename(daemon.data_socket))
-        report("seen")
-    Forked(child).said("seen")
-
 
 def outcome(raw, portal):
     """What OPEN comes to, in a word; it is closed again."""
@@ -214,11 +200,10 @@ def no_rule():
     def nobody(path):
         theirs = Raw(path)
         check_equal(outcome(theirs, here.portal), "not-permitted", "nobody")
-        with socket.create_connection(
-                tuple(here.portal.rsplit(":", 1))) as tcp:
+        with connection_to(here.portal) as tcp:
             check_equal(theirs.adopt(tcp).reason, "not-permitted", "ADOPT")
         theirs.ping()
-    as_nobody(here.daemon, nobody)
+    seen_by_nobody(here.daemon, nobody)
 
 
 @test("rules: users and portals, as resolved; any of several will do")
@@ -235,12 +220,12 @@ def rules():
              f"127.0.0.2:{port}", "not-permitted"),
             ([raw_rule(users=[user], portals=["127.0.0.1/32:1"])],
              here.portal, "not-permitted"),
-            ([raw_rule(users=[user], portals=["192.0.2.0/24"])],
+            ([raw_rule(users=[user], portals=["192.0.2.0/24:*"])],
              f"localhost:{port}", "not-permitted"),
             ([raw_rule(users=["root"])], here.portal, "not-permitted"),
             ([raw_rule(users=["root"]), raw_rule(users=[user])],
              here.portal, "ok"),
-            ([raw_rule(users=[user], portals=["192.0.2.0/24"]),
+            ([raw_rule(users=[user], portals=["192.0.2.0/24:*"]),
               raw_rule(users=[user], portals=[f"127.0.0.0/8:{port}"])],
              here.portal, "ok"),
             ([raw_rule(users=None, groups=["nogroup"])], here.portal, "ok"),
@@ -251,25 +236,31 @@ def rules():
         def nobody(path, portal=portal, wanted=wanted, text=text):
             check_equal(outcome(Raw(path), portal), wanted,
                         f"OPEN {portal} with {text}")
-        as_nobody(daemon, nobody)
+        seen_by_nobody(daemon, nobody)
         daemon.stop()
 
 
-@test("unchecked needs a rule that says so")
+@test("unchecked needs a rule that says so, or to be trusted")
 def unchecked_rule():
-    for config, wanted in (((), "not-permitted"),
-                           ((raw_rule(),), "not-permitted"),
-                           ((raw_rule(unchecked=False),), "not-permitted"),
-                           ((raw_rule(unchecked=True),), None)):
-        raw = OddRig(*config).connect().raw
-        cookie = raw.send(SET, set_payload(UNCHECKED | MANUAL,
-                                           UNCHECKED | MANUAL))
-        if wanted is not None:
-            raw.error(cookie, wanted)
-        else:
-            check_equal(raw.answer_to(cookie).kind, OK, "answer to SET")
-        check_equal(raw.state().params.flags & (UNCHECKED | MANUAL),
-                    0 if wanted else UNCHECKED | MANUAL, "flags")
+    both = UNCHECKED | MANUAL
+    for config, wanted in (((raw_rule(users=["nobody"]),), "not-permitted"),
+                           ((raw_rule(users=["nobody"], unchecked=False),),
+                            "not-permitted"),
+                           ((raw_rule(users=["nobody"], unchecked=True),
+                             raw_rule(users=["nobody"])), None)):
+        odd = OddRig(*config, data_socket_mode="0666")
+
+        def nobody(path, wanted=wanted, odd=odd):
+            raw = Raw(path, odd.target.portal)
+            cookie = raw.send(SET, set_payload(both, both))
+            if wanted is not None:
+                raw.error(cookie, wanted)
+            else:
+                check_equal(raw.answer_to(cookie).kind, OK, "answer to SET")
+            check_equal(raw.state().params.flags & both,
+                        0 if wanted else both, "flags")
+        seen_by_nobody(odd.daemon, nobody)
+        odd.connect().raw.set(UNCHECKED)
 
 
 # --- SET, GET
@@ -408,7 +399,7 @@ def ends():
     odd.peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                struct.pack("ii", 1, 0))
     odd.peer.socket.close()
-    odd.raw.ended(errno.ECONNRESET, bytes_in=got, bytes_out=sent)
+    odd.raw.over(errno.ECONNRESET, bytes_in=got, bytes_out=sent)
 
     got, sent = begin()
     odd.peer.socket.sendall(ping(b"half")[:47])
@@ -454,7 +445,7 @@ def tasks_end():
             raw.shut()
         else:
             peer.socket.close()
-            raw.ended(errno.ECONNRESET)
+            raw.over(errno.ECONNRESET)
         raw.finish()
         for task in sent:
             check_equal(task.outcome.outcome, "unknown", "a command sent")
@@ -489,15 +480,15 @@ def killed():
     here.wait_clean()
 
 
-@test("no end of the daemon's leaves a raw client in doubt")
+@test("a daemon that stops says so and closes the connection")
 def daemon_stops():
     odd = OddRig().connect().login()
-    task = odd.raw.submit(command(9, TEST_UNIT_READY))
+    odd.raw.submit(command(9, TEST_UNIT_READY))
     odd.peer.receive(1)
     check_equal(odd.daemon.stop(), 0, "exit status of the daemon")
     last = odd.raw.farewell()[-1]
     check_equal(last.reason, "shutting-down", f"the last frame ({last})")
-    check(task.done, "the task has no end")
+    odd.peer.closed()
 
 
 @test("by hand: login, a write with R2Ts, a read, a logout")
@@ -507,7 +498,8 @@ def by_hand():
     for digest in ("None", "CRC32C"):
         raw = here.raw(f"HeaderDigest={digest}", f"DataDigest={digest}",
                        "InitialR2T=Yes", "ImmediateData=No",
-                       "MaxBurstLength=4096", "MaxOutstandingR2T=4")
+                       "MaxBurstLength=4096", "FirstBurstLength=4096",
+                       "MaxOutstandingR2T=4")
         check_equal([(each["header_digest"], each["data_digest"]) for each
                      in here.target_sessions()], [(digest == "CRC32C",) * 2],
                     "digests at the target")
@@ -520,7 +512,7 @@ def by_hand():
         logout = raw.run(bhs(0x46, FINAL, 0, 5))
         check_equal((logout.pdu.opcode, logout.pdu.response), (0x26, 0),
                     "answer to Logout")
-        raw.ended(errno.ECONNRESET)
+        raw.over(errno.ECONNRESET)
         wait_until(lambda: not here.target_sessions(), "the target")
         raw.close()
     here.wait_clean()

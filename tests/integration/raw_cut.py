@@ -129,7 +129,7 @@ def one_cut(raw, proxy, iqn, cut, data, number):
     answer = raw.open(proxy.portal)
     check_equal(answer.kind, OK, f"answer to OPEN ({answer})")
     tasks = exchange(raw, iqn, data, number)
-    event = raw.ended((errno.ECONNRESET, errno.EPIPE))
+    event = raw.over((errno.ECONNRESET, errno.EPIPE))
     direction, count = cut
     if direction == TO_DAEMON:
         check_equal(event.bytes_in, count, f"bytes received, cut {cut}")
@@ -153,7 +153,7 @@ def lengths_of(here):
     raw = Raw(here.daemon, proxy.portal)
     data = os.urandom(512 * BLOCKS)
     check_whole(exchange(raw, here.target.iqn, data), data)
-    event = raw.ended((errno.ECONNRESET, errno.EPIPE))
+    event = raw.over((errno.ECONNRESET, errno.EPIPE))
     check_equal((event.bytes_out, event.bytes_in), tuple(proxy.passed),
                 "bytes")
     raw.close()
@@ -193,7 +193,7 @@ def dribble():
         check_equal(raw.open(proxy.portal).kind, OK, "answer to OPEN")
         data = os.urandom(512 * BLOCKS)
         check_whole(exchange(raw, here.target.iqn, data), data)
-        raw.ended((errno.ECONNRESET, errno.EPIPE))
+        raw.over((errno.ECONNRESET, errno.EPIPE))
     raw.close()
     here.wait_clean()
 

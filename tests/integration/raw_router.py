@@ -44,9 +44,9 @@ def expect_none():
 @test("one: the first PDU with its tag is the end, whatever it is")
 def expect_one():
     odd = logged_in()
-    for opcode in (SCSI_RSP, DATA_IN, R2T, NOP_IN, TEXT_RSP, TMF_RSP, 0x3c,
-                   0x23, LOGOUT_RSP):
-        task = odd.raw.submit(command(9, TEST_UNIT_READY), expect="one")
+    for itt, opcode in enumerate((SCSI_RSP, DATA_IN, R2T, NOP_IN, TEXT_RSP,
+                                  TMF_RSP, 0x3c, 0x23, LOGOUT_RSP)):
+        task = odd.raw.submit(command(itt, TEST_UNIT_READY), expect="one")
         request = odd.peer.receive(SCSI)
         odd.peer.send(opcode, request.itt, flags=0)
         odd.peer.send(opcode, request.itt, flags=0)
@@ -146,8 +146,8 @@ def not_on_a_session():
                 tlv(4, bytes(9))):
         task = raw.submit(command(9, TEST_UNIT_READY), tlvs=bad)
         raw.finish(task)
-        check_equal((task.outcome.kind, task.outcome.reason),
-                    (ERROR, "bad-payload"), f"TLV {bad.hex()}")
+        check(task.outcome.kind == ERROR and task.outcome.reason in
+              ("bad-payload", "not-supported"), f"TLV {bad.hex()}: {task}")
     raw.works()
 
 

@@ -11,7 +11,7 @@ import struct
 from harness import check, check_equal, main, scaled, test
 from muxclient import (DATA_OUT, FINAL, LOGIN, LOGOUT, NONE, NOP_IN, NOP_OUT,
                        PDU, REJECT, SCSI, TEST_UNIT_READY, TEXT, TMF, bhs,
-                       command)
+                       command, nop_out, text_request)
 from rawclient import (BIG_ENDIAN, DATA_DIGEST, HEADER_DIGEST, LOGIN_RSP,
                        MANUAL, RECV_DSL, SEND_DSL, SHOW_DIGESTS, UNCHECKED,
                        digest_tlv, login_pdu, login_text)
@@ -24,11 +24,17 @@ TO_CLIENT = (*range(0x20, 0x27), 0x31, 0x32, 0x3c, 0x3d, 0x3e, 0x3f)
 
 
 def noise(rand, opcode, length, ahs=0):
-    """A BHS of which everything but opcode and lengths is random."""
+    """A BHS of which all is random but opcode, lengths and what makes its
+    opcode what it is: a Reject of nothing, a NOP-Out and a Text Request that
+    begin an exchange."""
     raw = bytearray(rand.randbytes(48))
     raw[0] = opcode | raw[0] & 0xc0
     raw[4] = ahs // 4
     raw[5:8] = length.to_bytes(3, "big")
+    if opcode == REJECT:
+        raw[16:20] = b"\xff\xff\xff\xff"
+    if opcode in (NOP_OUT, TEXT):
+        raw[20:24] = b"\xff\xff\xff\xff"
     return bytes(raw)
 
 
@@ -82,7 +88,7 @@ def literal_in():
                     chain = rand.randbytes(ahs)
                     odd.peer.socket.sendall(wire(pdu, data, digests, order,
                                                  ahs=chain))
-                    msg = odd.raw.unsolicited(unmatched=True)
+                    msg = odd.raw.unsolicited(unmatched=opcode != REJECT)
                     same(msg.payload, pdu + chain + data,
                          f"opcode {opcode:#x} at the client")
         odd.raw.shut()
@@ -189,24 +195,23 @@ def long_login():
                       "MaxRecvDataSegmentLength=20480", "X-noise=" + "x" * 99)
     # C bit: a key is cut anywhere. Only the last one has T.
     pieces = [text[:7], text[7:60], text[60:130], text[130:]]
-    for sn, piece in enumerate(pieces):
-        last = sn == len(pieces) - 1
-        task = raw.submit(login_pdu(piece, itt=5, flags=0x87 if last else
-                                    0x44), expect="one")
-        check_equal(peer.receive(LOGIN).data, piece, "piece of a login")
-        if not last:
-            peer.send(LOGIN_RSP, 5, flags=0x04, word5=0, tail=bytes(16))
-            raw.finish(task)
-            check_equal(raw.state().params.phase, 0, "phase")
-    # The answer in two: digests must not begin in between.
+    # The answer, too: digests must not begin in between.
     answer = b"HeaderDigest=CRC32C\0MaxRecvDataSegmentLength=4096\0"
-    peer.send(LOGIN_RSP, 5, answer[:9], flags=0x44, word5=0, tail=bytes(16))
-    check_equal(raw.finish(task).pdu.data, answer[:9], "first piece")
-    task = raw.submit(login_pdu(b"", itt=5), expect="many")
-    peer.receive(LOGIN)
-    peer.send(LOGIN_RSP, 5, answer[9:], flags=0x87, word5=0, tail=bytes(16),
-              lun=0x0000800000510009)
-    raw.finish(task)
+    answers = [(b"", 4), (b"", 4), (b"", 4), (answer[:9], 0x44),
+               (answer[9:], 0x87)]
+    task = raw.submit(login_pdu(pieces[0], itt=5, flags=0x44))
+    for sn, (said, flags) in enumerate(answers):
+        if sn:
+            piece = (pieces + [b""])[sn]
+            raw.put(login_pdu(piece, itt=5, flags=0x87 if sn > 2 else 0x44))
+        check_equal(peer.receive(LOGIN).data, (pieces + [b""])[sn], "request")
+        check_equal(raw.state().params.phase, 0, "phase")
+        peer.send(LOGIN_RSP, 5, said, flags=flags, word5=0, tail=bytes(12),
+                  lun=0x0000800000510009)
+        while len(task.pdus) == sn:
+            raw._progress("a Login Response")
+        check_equal((task.pdus[sn].data, task.done), (said, sn == 4),
+                    "response")
     params = raw.state().params
     check_equal((params.phase, params.flags & 3, params.recv_dsl,
                  params.send_dsl, params.target),
@@ -239,8 +244,8 @@ def failed_login():
 def before_login_out():
     odd = OddRig().connect()
     raw, peer = odd.raw, odd.peer
-    for pdu in (command(9, TEST_UNIT_READY), bhs(NOP_OUT | 0x40, itt=9),
-                bhs(TMF | 0x40, 0x85, itt=9), bhs(TEXT, itt=9),
+    for pdu in (command(9, TEST_UNIT_READY), nop_out(9),
+                bhs(TMF | 0x40, 0x85, itt=9), text_request(9),
                 bhs(LOGOUT, itt=9)):
         raw.refused(pdu, "opcode-not-allowed", literal=True)
     for opcode in (DATA_OUT, 0x10, 0x1c, 0x1f, 0x07):
@@ -516,7 +521,7 @@ def unchecked():
     pdu = command(9, TEST_UNIT_READY)
     raw.put(pdu, literal=True)
     same(peer.take(48), pdu, "a command before the login")
-    pdu = login_pdu(os.urandom(9000))
+    pdu = login_pdu(os.urandom(9000), itt=7)
     raw.put(pdu, literal=True)
     same(peer.take(len(pdu)), pdu, "a long login")
     peer.socket.sendall(ping())

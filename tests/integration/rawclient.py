@@ -128,8 +128,8 @@ def login_pdu(text, itt=1, flags=FINAL | 7, isid=ISID, tsih=0, cmdsn=1,
 def login_text(target, *pairs, name=INITIATOR):
     """Data of a Login Request; target None: a discovery session."""
     first = [f"InitiatorName={name}"]
-    first.append(f"TargetName={target}" if target else
-                 "SessionType=Discovery")
+    first += [f"TargetName={target}", "SessionType=Normal"] if target else \
+        ["SessionType=Discovery"]
     return b"".join(pair.encode() + b"\0" for pair in [*first, *pairs])
 
 
@@ -384,16 +384,23 @@ class Raw(Mux):
     def _begin(self):
         self.cmdsn, self.expstatsn, self.send_dsl = 1, 0, 8192
 
-    def login_request(self, target, *keys, itt=1, isid=ISID, name=INITIATOR,
-                      **fields):
+    def login_request(self, target, *keys, itt=1, isid=ISID, name=INITIATOR):
         """Submits a whole login in one request; its Task."""
         return self.submit(login_pdu(login_text(target, *keys, name=name),
-                                     itt, isid=isid, **fields))
+                                     itt, isid=isid))
 
     def login(self, target, *keys, **fields):
-        """Logs in by one request, which must do; the final PDU."""
-        return self.logged_in(self.finish(self.login_request(target, *keys,
-                                                             **fields)))
+        """Logs in, in as many requests as the target wants; the final PDU."""
+        task = self.login_request(target, *keys, **fields)
+        seen = 0
+        while True:
+            while not task.done and len(task.pdus) == seen:
+                self._progress("a Login Response")
+            if task.done:
+                return self.logged_in(self.finish(task))
+            seen += 1
+            check(seen < 8, f"a login without end: {task.pdus[-1].data}")
+            self.put(login_pdu(b"", task.itt, isid=fields.get("isid", ISID)))
 
     def logged_in(self, task):
         """Takes note of a login that has ended well; the final PDU."""
@@ -401,8 +408,9 @@ class Raw(Mux):
         answer = task.pdu
         check_equal((answer.opcode, answer.bhs[36:38]), (LOGIN_RSP, b"\0\0"),
                     f"status of the login ({answer})")
+        text = b"".join(pdu.data for pdu in task.pdus)
         self.keys = dict(pair.split("=", 1) for pair in
-                         answer.data.decode().split("\0") if pair)
+                         text.decode().split("\0") if pair)
         self.send_dsl = int(self.keys.get("MaxRecvDataSegmentLength", 8192))
         return answer
 
@@ -438,7 +446,7 @@ class Raw(Mux):
         self.inbox.remove(told[0])
         return told[0]
 
-    def ended(self, errno, bytes_in=None, bytes_out=None):
+    def over(self, errno, bytes_in=None, bytes_out=None):
         """The EVENT closed with this errno (or one of these)."""
         errnos = errno if isinstance(errno, tuple) else (errno,)
         event = self.event("closed")

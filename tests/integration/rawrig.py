@@ -3,11 +3,13 @@
 
 import os
 import pwd
+import socket
 import struct
 
-from harness import check, check_equal, defer, wait_until
+from harness import (PATIENCE, TIMEOUT, Skip, check, check_equal, defer,
+                     split_portal, wait_until)
 from iscsimuxd import Daemon, config_text
-from muxclient import ATTACHED, LIST, NONE
+from muxclient import ATTACHED, LIST, NONE, Forked, Mux
 from rawclient import Raw
 from scripted import Scripted
 from target_client import Target, crc32c
@@ -16,8 +18,17 @@ from target_client import Target, crc32c
 def raw_rule(**keys):
     """A raw block for who runs the test, as text."""
     keys.setdefault("users", [pwd.getpwuid(os.getuid()).pw_name])
-    keys.setdefault("portals", ["127.0.0.0/8", "[::1]"])
+    keys.setdefault("portals", ["127.0.0.0/8:*", "[::1]:*"])
     return config_text({"raw": keys})
+
+
+def connection_to(portal):
+    """A TCP socket, blocking, as most programs have them."""
+    connection = socket.socket()
+    connection.settimeout(TIMEOUT * PATIENCE)
+    connection.connect(split_portal(portal))
+    connection.setblocking(True)
+    return connection
 
 
 def swapped(digest):
@@ -51,7 +62,9 @@ class _Rig:
                               "no client to be left", "client.list")
 
     def descriptors(self):
-        """How many descriptors the daemon has."""
+        """How many descriptors the daemon has, once it has nothing to do."""
+        for _ in range(2):
+            self.control.call("daemon.info")
         return len(os.listdir(f"/proc/{self.daemon.pid}/fd"))
 
 
@@ -128,7 +141,7 @@ class OddRig(_Rig):
 
     def gone(self, errno, **counts):
         """The daemon must end the connection; the EVENT."""
-        event = self.raw.ended(errno, **counts)
+        event = self.raw.over(errno, **counts)
         self.peer.closed()
         return event
 
@@ -176,6 +189,13 @@ def listed(mux):
     return msg.listing_flags
 
 
+def wait_name_free(daemon, name):
+    """Waits until no session has that name any more."""
+    mux = Mux(daemon)
+    wait_until(lambda: name not in listed(mux), f"no session {name}")
+    mux.close()
+
+
 def shared_by(raw, name="shared"):
     """Shares a raw connection, which must do; the client."""
     answer = raw.share(name)
@@ -183,3 +203,26 @@ def shared_by(raw, name="shared"):
     check_equal((answer.state, answer.access, answer.generation > 0),
                 ("up", 0x1f, True), "ATTACHED")
     return raw
+
+
+def as_nobody(daemon, body):
+    """A process of the user nobody that runs body(path of the data socket,
+    tell): see Forked."""
+    if os.getuid() != 0:
+        raise Skip("needs root, to become somebody else")
+
+    def child(report):
+        os.chdir(os.path.dirname(daemon.data_socket))
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        body(os.path.basename(daemon.data_socket), report)
+    return Forked(child)
+
+
+def seen_by_nobody(daemon, look):
+    """Waits until nobody has run look(path of the data socket)."""
+    def body(path, report):
+        look(path)
+        report("seen")
+    as_nobody(daemon, body).said("seen")
