@@ -85,10 +85,12 @@ is_whole(const struct raw_script *s, const char *end, int n)
 {
 	const char *text = s->text + s->pos, *last = s->text + s->len;
 
-	if (s->eof || end < last)
+	if (s->eof)
 		return true;
 	if (n < 0)	/* a quotation mark may be closed yet */
-		return memchr(text, '\n', (size_t)(last - text)) != NULL;
+		return memchr(end, '\n', (size_t)(last - end)) != NULL;
+	if (end < last)
+		return true;
 	if (end == text || end[-1] != '\n')
 		return false;
 	/* It might be continued. */
