@@ -201,8 +201,9 @@ struct iscsimux_event {
 	uint8_t		lun[8];		/* zero if it concerns no LUN */
 	uint32_t	code;
 	const char	*text;		/* for people; never NULL */
-	uint64_t	bytes_in;	/* ISCSIMUX_EVENT_CLOSED: received from */
-	uint64_t	bytes_out;	/* the target, and sent to it */
+	/* ISCSIMUX_EVENT_CLOSED: received from the target, and sent to it. */
+	uint64_t	bytes_in;
+	uint64_t	bytes_out;
 };
 
 /* Digest words, their bytes in the order of the wire. */
@@ -230,7 +231,7 @@ struct iscsimux_pdu {
 	 * ISCSIMUX_RAW_UNCHECKED.
 	 */
 	struct iscsimux_digests	 digests;
-	bool			 unmatched;	/* on_pdu: nobody waited for it */
+	bool			 unmatched;	/* on_pdu: nobody waits for it */
 };
 
 /*
@@ -528,7 +529,7 @@ int iscsimux_ping(struct iscsimux *h, iscsimux_done_fn *done, void *cookie);
 struct iscsimux_listing {
 	enum iscsimux_session_state	state;
 	uint32_t	access;		/* what would be granted */
-	bool		shared;		/* a client made it of a raw connection */
+	bool		shared;		/* made by iscsimux_share() */
 	bool		adopted;	/* and a process outside of the daemon
 					   may hold its TCP socket, too */
 	char		session[ISCSIMUX_NAME_MAX + 1];

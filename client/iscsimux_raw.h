@@ -99,8 +99,9 @@ struct iscsimux_raw_state {
 	uint64_t	pdus_in, pdus_out;
 	uint32_t	pending;	/* tasks that somebody waits for */
 	uint32_t	live;		/* tasks that the target may answer */
-	uint64_t	unsent;		/* bytes that the kernel has not taken */
-	char		local[ISCSIMUX_ADDRESS_MAX + 1];	/* ADDRESS:PORT */
+	uint64_t	unsent;		/* bytes that the kernel did not take */
+	/* ADDRESS:PORT of both ends. */
+	char		local[ISCSIMUX_ADDRESS_MAX + 1];
 	char		peer[ISCSIMUX_ADDRESS_MAX + 1];
 };
 

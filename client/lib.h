@@ -43,7 +43,7 @@
 #define LIB_LISTING_MAX	65536u		/* entries of a LISTING */
 #define LIB_KEEP_MAX	(256u * 1024)	/* larger receive buffers are freed */
 #define LIB_DSL_DEFAULT	8192u		/* before the first login */
-#define LIB_FENCE_MAX	16u		/* PDUs that one PING may stand behind */
+#define LIB_FENCE_MAX	16u		/* PDUs with no PING behind */
 #define LIB_FDS_MAX	4u		/* descriptors of one recvmsg */
 #define LIB_OP_MAX	512u		/* fields of a request of lib_op.c */
 
@@ -121,7 +121,7 @@ enum lib_slot_kind {
 /* A request about the raw connection. */
 struct lib_op {
 	uint16_t		 type;		/* of its frame */
-	int			 fd;		/* to be sent, or received; -1 */
+	int			 fd;		/* to send, or received; -1 */
 	struct msg_raw_params	 params;	/* EXPORT: as received */
 	uint8_t			*unread;	/* EXPORT: owned */
 	uint32_t		 unread_len;

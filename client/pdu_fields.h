@@ -22,7 +22,7 @@ enum pdu_kind {
 /* What a field is if nobody gives it. */
 enum pdu_default {
 	PDU_ZERO,
-	PDU_ONES,		/* flags that RFC 7143 wants set, reserved tags */
+	PDU_ONES,		/* flags that the RFC wants set, reserved tags */
 	PDU_COUNTED,		/* CmdSN, ExpStatSN: the next number */
 	PDU_LENGTH		/* of the AHS, of the data */
 };

@@ -346,8 +346,8 @@ START_TEST(test_not_given)
 	ck_assert_int_eq(t.expect, ISCSIMUX_EXPECT_ONE);
 	pdu_text_free(&t);
 	/* Hexadecimal bytes are as they are. */
-	parse("0180000000000002 0000000000000000 00000002000000240000000300000004"
-	    " 12:00:00:00:24:00:00:00:00:00:00:00:00:00:00:00 abcd", &t);
+	parse("0180000000000002 0000000000000000 "
+	    "00000002000000240000000300000004 12:00:00:00:24:00:00:00:00:00:00:00:00:00:00:00 abcd", &t);
 	ck_assert(!t.no_lun && !t.no_itt && !t.no_cmdsn && !t.no_expstatsn);
 	ck_assert_uint_eq(t.data_len, 2);
 	ck_assert_uint_eq(t.bhs[32], 0x12);
