@@ -2,8 +2,10 @@
 /*
  * Inside the program iscsimux: what its files share.  cli_main.c reads the
  * command line, cli_session.c talks to the daemon, cli_scsi.c makes and reads
- * SCSI bytes, cli_print.c and cli_progress.c write, cli_trace.c shows PDUs, and
- * every other file is one or a few commands.  All of it stands on iscsimux.h.
+ * SCSI bytes, cli_print.c and cli_progress.c write, cli_trace.c and
+ * cli_decode.c show PDUs, pdu_*.c read and write them as text, and every other
+ * file is one or a few commands.  All of it stands on iscsimux.h, and on
+ * proto/iscsi.h for what the bytes of a PDU mean.
  */
 #ifndef CLIENT_CLI_H
 #define CLIENT_CLI_H
@@ -45,6 +47,9 @@ struct cli_options {
 	uint64_t	 length;
 	uint32_t	 chunk;
 	uint32_t	 depth;
+	const char	*portal;	/* raw: NULL is none */
+	const char	*script;
+	int		 adopt_fd;	/* -1 is none */
 };
 
 struct cli {
@@ -54,6 +59,8 @@ struct cli {
 	unsigned	 lun;
 	bool		 lun_given;
 	const char	*file;		/* "-" is a standard stream */
+	int		 argc;		/* submit: words of the PDU */
+	char		**argv;
 
 	struct iscsimux	*h;
 	int		 signals;	/* signalfd */
@@ -62,6 +69,12 @@ struct cli {
 	int		 attach_error;
 	bool		 closed;	/* by the daemon */
 	char		 why[CLI_TEXT_MAX];	/* it closed, or is down */
+
+	struct raw	*raw;		/* of the command raw, and its hooks */
+	void		(*on_pdu)(struct cli *c,
+			    const struct iscsimux_pdu *pdu);
+	void		(*on_ended)(struct cli *c,
+			    const struct iscsimux_event *e);
 
 	json_t		*report;	/* NULL unless JSON is wanted */
 	bool		 data_on_stdout;
@@ -160,7 +173,8 @@ const char *cli_size(uint64_t bytes, char *buf, size_t size);
 /* Copy a field of ASCII without what pads it; `to` has len + 1 bytes. */
 void cli_ascii(const uint8_t *from, size_t len, char *to);
 
-/* Write bytes in hexadecimal, sixteen a line; or as one string. */
+/* Write bytes in hexadecimal: one line of sixteen, all lines, one string. */
+void cli_hexline(const uint8_t *data, size_t len, size_t at);
 void cli_hexdump(const uint8_t *data, size_t len);
 json_t *cli_hex(const uint8_t *data, size_t len);
 
@@ -183,6 +197,8 @@ enum cli_status cli_luns(struct cli *c);
 enum cli_status cli_capacity(struct cli *c);
 enum cli_status cli_read(struct cli *c);
 enum cli_status cli_write(struct cli *c);
+enum cli_status cli_submit(struct cli *c);
+enum cli_status cli_raw(struct cli *c);
 
 /* Print what a VPD page holds; `page` has `len` bytes, at least 4. */
 enum cli_status cli_vpd(struct cli *c, const uint8_t *page, size_t len);

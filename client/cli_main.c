@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@ enum needs {
 	NEEDS_NOTHING,
 	NEEDS_SESSION,
 	NEEDS_LUN,		/* SESSION[/LUN] */
-	NEEDS_FILE		/* SESSION[/LUN] [FILE] */
+	NEEDS_FILE,		/* SESSION[/LUN] [FILE] */
+	NEEDS_PDU		/* SESSION[/LUN] WORD... */
 };
 
 struct command {
@@ -63,6 +65,22 @@ static const struct command commands[] = {
 	    "  -l, --length BYTES     how much (default: all of the input)\n"
 	    "  -w, --verify           read each block back and compare\n"
 	    CLI_TRANSFER_HELP },
+	{ "submit", NEEDS_PDU, "", cli_submit, "SESSION[/LUN] PDU...",
+	    "Sends one PDU and shows what comes back, field by field.\n\n"
+	    "A PDU is its bytes in hexadecimal, or its name and fields, as "
+	    "in\n\n"
+	    "  iscsimux submit disk1/0 scsi-command read edtl=36 "
+	    "cdb=120000002400\n\n"
+	    "iscsimux(1) has all names.\n" },
+	{ "raw", NEEDS_NOTHING, "PfA", cli_raw, "",
+	    "Opens a connection to a target and speaks iSCSI as a script "
+	    "says.\n\n"
+	    "  -P, --portal HOST:PORT the target\n"
+	    "  -f, --script FILE      PDUs and commands; - is standard input "
+	    "(default)\n"
+	    "  -A, --adopt-fd N       give the daemon this TCP socket "
+	    "instead\n\n"
+	    "iscsimux(1) describes the script.\n" },
 };
 #define NCOMMANDS	(sizeof(commands) / sizeof(commands[0]))
 
@@ -142,11 +160,14 @@ take_arguments(struct cli *c, const struct command *cmd, int argc,
     char **argv)
 {
 	int most = cmd->needs == NEEDS_NOTHING ? 0 :
-	    cmd->needs == NEEDS_FILE ? 2 : 1;
+	    cmd->needs == NEEDS_FILE ? 2 :
+	    cmd->needs == NEEDS_PDU ? INT_MAX : 1;
 
 	if (argc > most)
 		return usage_error("unexpected argument: ", argv[most]);
 	c->file = argc == 2 ? argv[1] : "-";
+	c->argc = argc - 1;
+	c->argv = argv + 1;
 	if (most == 0)
 		return CLI_OK;
 	if (argc == 0)

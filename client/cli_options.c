@@ -29,13 +29,16 @@ static const struct option options[] = {
 	{ "timeout", required_argument, NULL, 't' },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "version", no_argument, NULL, 'V' },
+	{ "adopt-fd", required_argument, NULL, 'A' },
 	{ "chunk", required_argument, NULL, 'b' },
 	{ "count", required_argument, NULL, 'c' },
 	{ "hex", no_argument, NULL, 'x' },
 	{ "interval", required_argument, NULL, 'i' },
 	{ "length", required_argument, NULL, 'l' },
 	{ "offset", required_argument, NULL, 'o' },
+	{ "portal", required_argument, NULL, 'P' },
 	{ "queue-depth", required_argument, NULL, 'q' },
+	{ "script", required_argument, NULL, 'f' },
 	{ "size", required_argument, NULL, 's' },
 	{ "verify", no_argument, NULL, 'w' },
 	{ "vpd", required_argument, NULL, 'p' },
@@ -57,7 +60,9 @@ cli_option_name(int letter)
 	static const char *const names[] = { ['b'] = "--chunk",
 		['c'] = "--count", ['i'] = "--interval", ['l'] = "--length",
 		['o'] = "--offset", ['p'] = "--vpd", ['q'] = "--queue-depth",
-		['s'] = "--size", ['w'] = "--verify", ['x'] = "--hex" };
+		['s'] = "--size", ['w'] = "--verify", ['x'] = "--hex",
+		['A'] = "--adopt-fd", ['P'] = "--portal",
+		['f'] = "--script" };
 
 	return names[letter];
 }
@@ -165,13 +170,22 @@ cli_parse_lun(const char *text, unsigned *lun)
 static const char *
 take_value(struct cli_options *o, int letter, const char *value)
 {
+	uint32_t n;
+
 	switch (letter) {
+	case 'A':
+		return parse_number(value, 0, INT32_MAX, &n) &&
+		    (o->adopt_fd = (int)n) >= 0 ? NULL :
+		    "the number of a descriptor";
 	case 'b':
 		return parse_bytes_32(value, 1, CHUNK_MAX, &o->chunk) ? NULL :
 		    "bytes, at most 16M";
 	case 'c':
 		return parse_number(value, 0, 1000000000, &o->count) ? NULL :
 		    "a number";
+	case 'f':
+		o->script = value;
+		return *value != '\0' ? NULL : "a file, or -";
 	case 'i':
 		return parse_time(value, 0, &o->interval) ? NULL :
 		    "seconds";
@@ -185,6 +199,9 @@ take_value(struct cli_options *o, int letter, const char *value)
 	case 'p':
 		return parse_page(value, &o->page) ? NULL :
 		    "a number up to 255 or a name that --help lists";
+	case 'P':
+		o->portal = value;
+		return *value != '\0' ? NULL : "HOST:PORT";
 	case 'q':
 		return parse_number(value, 1, DEPTH_MAX, &o->depth) ? NULL :
 		    "a number from 1 to 1024";
@@ -242,6 +259,8 @@ set_defaults(struct cli_options *o)
 		.page = -1,
 		.chunk = 64u << 10,
 		.depth = 32,
+		.script = "-",
+		.adopt_fd = -1,
 	};
 }
 
@@ -255,7 +274,8 @@ cli_options(struct cli_options *o, int argc, char **argv, char *given,
 	int letter;
 
 	set_defaults(o);
-	while ((letter = getopt_long(argc, argv, "b:c:hi:jl:o:p:q:s:S:t:vVwx",
+	while ((letter = getopt_long(argc, argv, "A:b:c:f:hi:jl:o:p:P:q:s:"
+	    "S:t:vVwx",
 	    options, NULL)) != -1) {
 		/* The rest is still to be put behind the options. */
 		if (letter == 'h' || letter == 'V') {

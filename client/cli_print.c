@@ -119,22 +119,26 @@ cli_ascii(const uint8_t *from, size_t len, char *to)
 }
 
 void
+cli_hexline(const uint8_t *data, size_t len, size_t at)
+{
+	printf("%04zx ", at);
+	for (size_t j = at; j < at + 16; j++) {
+		if (j < len)
+			printf(" %02x", data[j]);
+		else
+			fputs("   ", stdout);
+	}
+	fputs("  ", stdout);
+	for (size_t j = at; j < at + 16 && j < len; j++)
+		putchar(data[j] >= 0x20 && data[j] < 0x7f ? data[j] : '.');
+	putchar('\n');
+}
+
+void
 cli_hexdump(const uint8_t *data, size_t len)
 {
-	for (size_t i = 0; i < len; i += 16) {
-		printf("%04zx ", i);
-		for (size_t j = i; j < i + 16; j++) {
-			if (j < len)
-				printf(" %02x", data[j]);
-			else
-				fputs("   ", stdout);
-		}
-		fputs("  ", stdout);
-		for (size_t j = i; j < i + 16 && j < len; j++)
-			putchar(data[j] >= 0x20 && data[j] < 0x7f ? data[j] :
-			    '.');
-		putchar('\n');
-	}
+	for (size_t i = 0; i < len; i += 16)
+		cli_hexline(data, len, i);
 }
 
 json_t *

@@ -56,6 +56,8 @@ list_row(struct table *t, const struct iscsimux_listing *e)
 	    e->state == ISCSIMUX_SESSION_DOWN ? TABLE_BAD : TABLE_BUSY,
 	    iscsimux_state_name(e->state));
 	table_text(t, TABLE_PLAIN, all == NACCESSES ? "all" : access);
+	table_text(t, TABLE_PLAIN, e->adopted ? "adopted" : e->shared ?
+	    "shared" : "daemon");
 	table_text(t, TABLE_PLAIN, e->target);
 }
 
@@ -70,8 +72,9 @@ list_report(struct cli *c, const struct iscsimux_listing *e)
 			    json_string(accesses[i].name));
 	}
 	json_array_append_new(json_object_get(c->report, "sessions"),
-	    json_pack("{s:s, s:s, s:o, s:s}", "session", e->session, "state",
-	    iscsimux_state_name(e->state), "access", access, "target",
+	    json_pack("{s:s, s:s, s:o, s:b, s:b, s:s}", "session", e->session,
+	    "state", iscsimux_state_name(e->state), "access", access,
+	    "shared", e->shared, "adopted", e->adopted, "target",
 	    e->target));
 }
 
@@ -119,8 +122,9 @@ enum cli_status
 cli_list(struct cli *c)
 {
 	static const struct table_column columns[] = { { "SESSION", false },
-		{ "STATE", false }, { "ACCESS", false }, { "TARGET", false } };
-	struct listing l = { .c = c, .table = table_new(columns, 4) };
+		{ "STATE", false }, { "ACCESS", false }, { "MADE BY", false },
+		{ "TARGET", false } };
+	struct listing l = { .c = c, .table = table_new(columns, 5) };
 	enum cli_status status;
 
 	if (c->report != NULL)

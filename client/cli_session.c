@@ -61,11 +61,23 @@ on_event(struct iscsimux *h, void *arg, const struct iscsimux_event *e)
 	struct cli *c = arg;
 
 	(void)h;
+	if (e->kind == ISCSIMUX_EVENT_CLOSED && c->on_ended != NULL)
+		c->on_ended(c, e);
 	if (e->kind == ISCSIMUX_EVENT_SESSION_DOWN)
 		strlcpy(c->why, e->text, sizeof(c->why));
 	if (c->opt.verbose)
 		cli_note("event %s%s%s", iscsimux_event_name(e->kind),
 		    *e->text != '\0' ? ": " : "", e->text);
+}
+
+static void
+on_pdu(struct iscsimux *h, void *arg, const struct iscsimux_pdu *pdu)
+{
+	struct cli *c = arg;
+
+	(void)h;
+	if (c->on_pdu != NULL)
+		c->on_pdu(c, pdu);
 }
 
 static void
@@ -134,6 +146,7 @@ cli_init(struct cli *c)
 	static const struct iscsimux_callbacks callbacks = {
 		.on_attached = on_attached,
 		.on_event = on_event,
+		.on_pdu = on_pdu,
 		.on_closed = on_closed,
 	};
 	char name[ISCSIMUX_NAME_MAX + 1];
@@ -242,7 +255,8 @@ attach(struct cli *c, int64_t until)
 	const struct iscsimux_attach how = {
 		.session = c->session,
 		.deadline_ms = c->opt.timeout,
-		.events = c->opt.verbose ? ISCSIMUX_EVENTS_ALL :
+		.events = c->opt.verbose ?
+		    ISCSIMUX_EVENTS_ALL & ~(1u << ISCSIMUX_EVENT_UNSOLICITED) :
 		    1u << ISCSIMUX_EVENT_SESSION_UP |
 		    1u << ISCSIMUX_EVENT_SESSION_DOWN,
 	};

@@ -47,6 +47,9 @@
  *    printed.
  *  - Structures passed in are filled with zero where no value is given, as a
  *    designated initialiser does; zero is always the ordinary choice.
+ *
+ * In place of a session a handle may have a raw connection, whose protocol the
+ * caller speaks itself: see iscsimux_raw.h.
  */
 #ifndef ISCSIMUX_H
 #define ISCSIMUX_H
@@ -198,18 +201,37 @@ struct iscsimux_event {
 	uint8_t		lun[8];		/* zero if it concerns no LUN */
 	uint32_t	code;
 	const char	*text;		/* for people; never NULL */
+	/* ISCSIMUX_EVENT_CLOSED: received from the target, and sent to it. */
+	uint64_t	bytes_in;
+	uint64_t	bytes_out;
+};
+
+/* Digest words, their bytes in the order of the wire. */
+struct iscsimux_digests {
+	bool		header;		/* header_word is given */
+	bool		data;		/* data_word is given */
+	uint8_t		header_word[4];
+	uint8_t		data_word[4];
 };
 
 /*
  * A PDU as the data socket carries it (RFC 7143 section 11.2.1): no padding,
  * no digests.  `ahs` has 4 * bhs[4] bytes.  The data segment is the sum of
- * the iovecs, as long as bhs[5..7] says; a received one has at most one.
+ * the iovecs, as long as bhs[5..7] says; a received one has at most one.  The
+ * last two members are of raw connections, and zero elsewhere.
  */
 struct iscsimux_pdu {
 	const uint8_t		*bhs;	/* ISCSIMUX_BHS_LEN bytes */
 	const uint8_t		*ahs;	/* NULL if there is none */
 	const struct iovec	*data;	/* NULL if there is none */
 	size_t			 ndata;
+	/*
+	 * Received: the digests as they came, with ISCSIMUX_RAW_SHOW_DIGESTS.
+	 * Submitted: to be sent in place of the right ones, which needs
+	 * ISCSIMUX_RAW_UNCHECKED.
+	 */
+	struct iscsimux_digests	 digests;
+	bool			 unmatched;	/* on_pdu: nobody waits for it */
 };
 
 /*
@@ -227,7 +249,11 @@ struct iscsimux_callbacks {
 	/* iscsimux_session() has the new values already. */
 	void (*on_event)(struct iscsimux *h, void *arg,
 	    const struct iscsimux_event *event);
-	/* A PDU of the target that answers no request. */
+	/*
+	 * A PDU of the target that answers no request: with the reserved tag,
+	 * if ISCSIMUX_EVENT_UNSOLICITED was asked for; or, on a raw
+	 * connection, one with a tag that nobody waits for (`unmatched`).
+	 */
 	void (*on_pdu)(struct iscsimux *h, void *arg,
 	    const struct iscsimux_pdu *pdu);
 	/*
@@ -307,7 +333,7 @@ struct iscsimux_attach {
  * iscsimux_connect() has returned 0.  A session that is down can be attached
  * to.  Events up, down and parameters are always asked for, because the
  * library itself needs them.  Returns -ENOTCONN, -EALREADY (asked already),
- * -EISCONN (attached already), -EINVAL (name).
+ * -EISCONN (attached already, or to a raw connection), -EINVAL (name).
  */
 int iscsimux_attach(struct iscsimux *h, const struct iscsimux_attach *options);
 
@@ -503,6 +529,9 @@ int iscsimux_ping(struct iscsimux *h, iscsimux_done_fn *done, void *cookie);
 struct iscsimux_listing {
 	enum iscsimux_session_state	state;
 	uint32_t	access;		/* what would be granted */
+	bool		shared;		/* made by iscsimux_share() */
+	bool		adopted;	/* and a process outside of the daemon
+					   may hold its TCP socket, too */
 	char		session[ISCSIMUX_NAME_MAX + 1];
 	char		target[ISCSIMUX_TARGET_MAX + 1];
 };
@@ -558,8 +587,10 @@ enum iscsimux_answer_kind {
 	ISCSIMUX_ANSWER_PDU,	/* a PDU; more answers follow */
 	ISCSIMUX_ANSWER_FINAL,	/* the PDU that ended the task */
 	ISCSIMUX_ANSWER_OUTCOME, /* ended without one */
-	ISCSIMUX_ANSWER_ERROR	/* a PDU of iscsimux_submit_more() was refused;
+	ISCSIMUX_ANSWER_ERROR,	/* a PDU of iscsimux_submit_more() was refused;
 				   the task goes on */
+	ISCSIMUX_ANSWER_TAG	/* raw connections: `itt` was chosen; comes
+				   before anything else of the task */
 };
 
 struct iscsimux_answer {
@@ -571,6 +602,7 @@ struct iscsimux_answer {
 	uint8_t		response;	/* OUTCOME: to the ABORT TASK */
 	enum iscsimux_reason reason;	/* OUTCOME, ERROR */
 	const char	*text;		/* never NULL */
+	uint32_t	itt;		/* TAG */
 };
 
 /* Called for each answer; FINAL or OUTCOME comes exactly once, as the last. */
@@ -592,7 +624,8 @@ enum iscsimux_submit_flag {
  * yours, checked by the daemon and by nobody before.  Only lengths are
  * checked here: -EINVAL if bhs[4..7] disagree with what is given.  Otherwise
  * returns as iscsimux_execute().  The data segment is read until the task
- * ends.
+ * ends.  On a raw connection it is iscsimux_submit_raw() without options, and
+ * nothing is replaced.
  */
 int iscsimux_submit(struct iscsimux *h, const struct iscsimux_pdu *pdu,
     unsigned flags, uint32_t deadline_ms, iscsimux_answer_fn *answer,
@@ -603,7 +636,8 @@ int iscsimux_submit(struct iscsimux *h, const struct iscsimux_pdu *pdu,
  * a Text Request.  With ISCSIMUX_ASSIGN_ITT it bears the tag that the task
  * was given.  Its data segment, too, is read until the task ends.  Returns
  * -ENOENT if the task has ended or is cancelled, -EAGAIN if 64 such PDUs of
- * the task wait to be sent, -EINVAL, -ENOMEM, -ENOTCONN.
+ * the task wait to be sent or the tag is still to be chosen, -EINVAL,
+ * -ENOMEM, -ENOTCONN.
  */
 int iscsimux_submit_more(struct iscsimux *h, uint64_t id,
     const struct iscsimux_pdu *pdu, unsigned flags);

@@ -60,6 +60,7 @@ lib_leave(struct iscsimux *h)
 	free(h->in.stray.store);
 	free(h->sync_sense);
 	free(h->sync_text);
+	free(h->sync_unread);
 	free(h);
 	return true;
 }
@@ -98,6 +99,8 @@ iscsimux_new(const struct iscsimux_callbacks *callbacks, void *arg)
 	TAILQ_INIT(&h->free);
 	TAILQ_INIT(&h->open);
 	TAILQ_INIT(&h->out.sendq);
+	TAILQ_INIT(&h->out.fenced);
+	h->in.frame_fd = -1;
 	STAILQ_INIT(&h->free_parts);
 	SLIST_INIT(&h->free_pdus);
 	if (name_ok(program_invocation_short_name))
@@ -117,6 +120,7 @@ lib_close(struct iscsimux *h)
 	h->conn++;
 	h->hello_wanted = false;
 	h->attach_wanted = false;
+	lib_in_close_fds(h);
 	h->draining = true;
 	lib_slot_drain(h);
 	lib_out_reset(h);
@@ -189,6 +193,7 @@ iscsimux_connect_fd(struct iscsimux *h, int fd)
 	h->told = false;
 	h->text[0] = '\0';
 	h->daemon[0] = '\0';
+	h->features = 0;
 	return 0;
 }
 
@@ -242,9 +247,9 @@ iscsimux_attach(struct iscsimux *h, const struct iscsimux_attach *o)
 
 	if (h->state == LIB_CLOSED)
 		return h->dying ? -ESHUTDOWN : -ENOTCONN;
-	if (h->state == LIB_ATTACHED)
+	if (h->state == LIB_ATTACHED || h->state == LIB_ON_RAW)
 		return -EISCONN;
-	if (h->attach_wanted || h->state == LIB_ATTACHING)
+	if (h->attach_wanted || h->state == LIB_ATTACHING || h->move != NULL)
 		return -EALREADY;
 	if (o->session == NULL || o->session[0] == '\0' ||
 	    !name_ok(o->session) || (o->access & ~MSG_ACCESS_ALL) != 0 ||

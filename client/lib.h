@@ -2,9 +2,10 @@
 /*
  * Inside libiscsimux: the handle, its requests and the functions that its
  * files call of each other.  From the socket upward: lib_out.c and lib_in.c
- * (frames), lib_slot.c (requests), lib_task.c, lib_write.c, lib_raw.c and
- * lib_query.c (what requests do), lib.c (the connection's life), lib_sync.c
- * (blocking forms).  Nothing here is exported.
+ * (frames), lib_slot.c (requests), lib_task.c, lib_write.c, lib_raw.c,
+ * lib_query.c, lib_op.c and lib_export.c (what requests do), lib.c (the
+ * connection's life), lib_sync.c and lib_op_sync.c (blocking forms).  Nothing
+ * here is exported.
  */
 #ifndef CLIENT_LIB_H
 #define CLIENT_LIB_H
@@ -18,9 +19,11 @@
 #include <stdint.h>
 
 #include "client/iscsimux.h"
+#include "client/iscsimux_raw.h"
 #include "proto/frame.h"
 #include "proto/iscsi.h"
 #include "proto/msg.h"
+#include "proto/msg_raw.h"
 
 /* Sizes in bytes unless said otherwise. */
 #define LIB_RX_SIZE	(256u * 1024)	/* receive buffer */
@@ -40,6 +43,9 @@
 #define LIB_LISTING_MAX	65536u		/* entries of a LISTING */
 #define LIB_KEEP_MAX	(256u * 1024)	/* larger receive buffers are freed */
 #define LIB_DSL_DEFAULT	8192u		/* before the first login */
+#define LIB_FENCE_MAX	16u		/* PDUs with no PING behind */
+#define LIB_FDS_MAX	4u		/* descriptors of one recvmsg */
+#define LIB_OP_MAX	512u		/* fields of a request of lib_op.c */
 
 /* The library's own Initiator Task Tags have this bit set. */
 #define LIB_ITT_BIT	UINT32_C(0x80000000)
@@ -68,7 +74,7 @@ struct lib_part {
 	uint8_t			 kind;
 	bool			 begun;
 	bool			 timed;		/* deadline is to be sent */
-	uint32_t		 deadline;	/* ms */
+	struct msg_submit_options options;
 	uint8_t			 bhs[ISCSI_BHS_LEN];
 	uint8_t			*ahs;		/* owned, or NULL */
 	struct lib_buffer	 own;		/* of a PDU of submit_more */
@@ -95,17 +101,36 @@ struct lib_pdu {
 	const uint8_t		*view;		/* the data where they lie */
 	uint8_t			*store;		/* or their copy */
 	size_t			 store_size;
+	struct msg_digests	 digests;
+	size_t			 tlv_len;
+	uint8_t			 tlv[FRAME_TLV_MAX];
 };
 
 enum lib_slot_kind {
 	LIB_FREE,
-	LIB_VOID,		/* ended; a begun PDU is still to be voided */
+	LIB_VOID,		/* ended; what is begun is still to be ended */
 	LIB_EXECUTE,
 	LIB_NOP,
 	LIB_MANAGE,
 	LIB_RAW,
 	LIB_PING,
-	LIB_LIST
+	LIB_LIST,
+	LIB_OP			/* of lib_op.c */
+};
+
+/* A request about the raw connection. */
+struct lib_op {
+	uint16_t		 type;		/* of its frame */
+	int			 fd;		/* to send, or received; -1 */
+	struct msg_raw_params	 params;	/* EXPORT: as received */
+	uint8_t			*unread;	/* EXPORT: owned */
+	uint32_t		 unread_len;
+	uint32_t		 have;		/* bytes of it so far */
+	iscsimux_status_fn	*status;	/* one of the three */
+	iscsimux_state_fn	*state;
+	iscsimux_export_fn	*exported;
+	size_t			 len;
+	uint8_t			 payload[LIB_OP_MAX];
 };
 
 /* What a request takes of inbound_max and outbound_max, in bytes. */
@@ -125,6 +150,12 @@ struct lib_slot {
 	bool			 queued;	/* on the send queue */
 	bool			 started;	/* `start` is valid */
 	bool			 continued;	/* a further PDU has left */
+	bool			 raw;		/* on the raw connection */
+	bool			 tagless;	/* its tag is to be chosen */
+	uint8_t			 expect;	/* enum msg_expect, if raw */
+	bool			 fenced;	/* all sent; waits for a PONG */
+	bool			 half_more;	/* LIB_VOID: of a further PDU */
+	uint64_t		 fence;		/* the PONG's number */
 	bool			 cancel;
 	bool			 cancel_sent;
 	bool			 failed;	/* ends as ISCSIMUX_FAILED */
@@ -151,6 +182,7 @@ struct lib_slot {
 	struct iscsimux_listing	*listing;
 	size_t			 nlisting;
 	size_t			 listing_size;	/* entries there is room for */
+	struct lib_op		*op;		/* LIB_OP */
 };
 
 TAILQ_HEAD(lib_slots, lib_slot);
@@ -163,10 +195,15 @@ struct lib_seg {
 	size_t		 len;
 	struct lib_slot	*slot;		/* whose caller owns them, or NULL */
 	uint8_t		*owned;		/* to be freed when sent */
+	bool		 alone;		/* wants a sendmsg of its own, */
+	int		 fd;		/* with this one; -1 once it is gone */
 };
 
 struct lib_out {
 	struct lib_slots sendq;
+	struct lib_slots fenced;	/* sent, oldest first */
+	unsigned	 unfenced;	/* of them with no PING behind */
+	uint64_t	 fence;		/* number of the next PING */
 	struct lib_seg	 seg[LIB_SEGS];
 	unsigned	 first, nseg;	/* seg[first] to seg[nseg - 1] */
 	size_t		 stage_len;
@@ -183,6 +220,10 @@ struct lib_in {
 	struct lib_pdu	 current;	/* of a PDU in one frame */
 	struct lib_pdu	 stray;		/* of fragments with cookie 0 */
 	bool		 stray_open;
+	bool		 in_payload;	/* of the current frame */
+	unsigned	 nfds;		/* received, not yet taken */
+	int		 fds[LIB_FDS_MAX];
+	int		 frame_fd;	/* of the current frame, or -1 */
 	bool		 drained;	/* nothing was left to receive */
 	uint32_t	 left;		/* payload bytes of this frame */
 	bool		 big;		/* the last PDU was: read little
@@ -197,7 +238,8 @@ enum lib_state {
 	LIB_HELLO,		/* waiting for WELCOME */
 	LIB_READY,
 	LIB_ATTACHING,		/* waiting for ATTACHED */
-	LIB_ATTACHED
+	LIB_ATTACHED,
+	LIB_ON_RAW		/* there is a raw connection */
 };
 
 struct iscsimux {
@@ -223,6 +265,10 @@ struct iscsimux {
 	uint32_t		 events;	/* kinds the caller wants */
 	struct iscsimux_session	 session;
 	uint32_t		 data_max;	/* bytes of data in a frame */
+	uint32_t		 tasks_max;	/* of a raw connection */
+	uint64_t		 features;	/* common to both sides */
+	struct lib_slot		*move;		/* LIB_OP that opens, closes,
+						   shares, ... or NULL */
 
 	uint16_t		 reason;
 	bool			 told;		/* text says why it ends */
@@ -241,6 +287,7 @@ struct iscsimux {
 
 	uint8_t			*sync_sense;	/* of the last execute_sync */
 	char			*sync_text;
+	uint8_t			*sync_unread;	/* of the last export_sync */
 
 	struct lib_out		 out;
 	struct lib_in		 in;
@@ -293,9 +340,13 @@ uint64_t lib_slot_cookie(const struct lib_slot *slot);
 /* No slot has these. */
 #define LIB_COOKIE_HELLO 1u
 #define LIB_COOKIE_ATTACH 2u
+#define LIB_COOKIE_FENCE 3u
 
 /* The cookie that its CANCEL bears, and the way back. */
 #define LIB_COOKIE_CANCEL UINT64_C(0x80000000)
+
+/* The same for the further PDUs of a task on a raw connection. */
+#define LIB_COOKIE_MORE	UINT64_C(0x40000000)
 
 bool lib_is_task(const struct lib_slot *slot);
 
@@ -364,6 +415,12 @@ bool lib_out_room(struct iscsimux *h);
 /* Take `len` staged bytes, after lib_out_room(). */
 uint8_t *lib_out_stage(struct iscsimux *h, size_t len);
 
+/* The same for a frame that `fd` travels with, which is closed then. */
+uint8_t *lib_out_stage_fd(struct iscsimux *h, size_t len, int fd);
+
+/* A PDU that nothing answers is staged: a PING shall follow it. */
+void lib_out_fence(struct iscsimux *h, struct lib_slot *slot);
+
 /* Gather `len` bytes of `data` from `off`; false if there is no memory. */
 bool lib_out_gather(struct iscsimux *h, struct lib_slot *slot,
     struct lib_buffer *data, uint32_t off, uint32_t len);
@@ -371,6 +428,9 @@ bool lib_out_gather(struct iscsimux *h, struct lib_slot *slot,
 /* lib_in.c */
 
 void lib_in_reset(struct iscsimux *h);
+
+/* Close the descriptors that nobody has taken. */
+void lib_in_close_fds(struct iscsimux *h);
 
 /* Receive and handle a turn's worth.  0, LIB_GONE or a negative errno. */
 int lib_in_run(struct iscsimux *h);
@@ -444,8 +504,69 @@ const uint8_t *lib_pdu_data(const struct lib_pdu *p);
 void lib_pdu_public(const struct lib_pdu *p, struct iovec *iov,
     struct iscsimux_pdu *out);
 
+
+/* PONG number `n`: the PDUs before that PING are accepted.  As lib_in_run(). */
+int lib_raw_fence(struct iscsimux *h, uint64_t n);
+
+/* TAG for this task. */
+void lib_raw_tag(struct iscsimux *h, struct lib_slot *slot, uint32_t itt);
+
+/*
+ * The raw connection has ended: what was not sent for it never will be.  As
+ * lib_in_run().
+ */
+int lib_raw_ended(struct iscsimux *h);
+
 /* lib_query.c */
 int lib_query_listing(struct iscsimux *h, struct lib_slot *slot,
     const struct frame_header *f, const uint8_t *payload);
+
+/* lib_op.c */
+
+/* The open request of this cookie if it is one of `type`, or NULL. */
+struct lib_slot *lib_op_find(struct iscsimux *h, uint64_t cookie,
+    uint16_t type);
+
+/* Its answer has come.  As lib_in_run(). */
+int lib_op_ok(struct iscsimux *h, struct lib_slot *slot);
+int lib_op_shared(struct iscsimux *h, struct lib_slot *slot);
+int lib_op_error(struct iscsimux *h, struct lib_slot *slot,
+    const struct msg_error *e);
+int lib_op_state(struct iscsimux *h, struct lib_slot *slot,
+    const uint8_t *payload, size_t len);
+
+/* The daemon has no raw connections: end all.  As lib_in_run(). */
+int lib_op_unsupported(struct iscsimux *h);
+
+/* End a request with a negative errno: release the slot, then call back. */
+void lib_op_fail(struct iscsimux *h, struct lib_slot *slot, int error);
+
+/* Prepare its frame, or the next one; true if that was the last. */
+bool lib_op_make(struct iscsimux *h, struct lib_slot *slot);
+
+/* Free what a request owns. */
+void lib_op_free(struct lib_op *op);
+
+/* Between the wire's structure and the public one. */
+void lib_op_params(const struct msg_raw_params *m,
+    struct iscsimux_raw_params *out);
+
+/* lib_export.c: EXPORTED frames.  As lib_in_run(). */
+int lib_export_begin(struct iscsimux *h, const struct frame_header *f);
+int lib_export_bytes(struct iscsimux *h, const uint8_t *buf, size_t len);
+int lib_export_end(struct iscsimux *h, const struct frame_header *f);
+
+/* lib_frame.c: the header of a frame into FRAME_HEADER_LEN bytes. */
+void lib_frame_header(uint8_t *wire, uint16_t type, uint16_t flags,
+    uint64_t cookie, size_t len);
+
+/* lib_sync.c: the point of time to give up at; INT64_MAX for none. */
+int64_t lib_sync_end(int timeout_ms);
+
+/*
+ * One poll and one service.  Returns what iscsimux_service() does,
+ * -ETIMEDOUT, or -EINTR.
+ */
+int lib_sync_step(struct iscsimux *h, int64_t end);
 
 #endif

@@ -11,10 +11,8 @@
 
 #include "client/lib.h"
 
-#define TLV_DEADLINE_LEN	8u
-
-static void
-put_header(uint8_t *wire, uint16_t type, uint16_t flags, uint64_t cookie,
+void
+lib_frame_header(uint8_t *wire, uint16_t type, uint16_t flags, uint64_t cookie,
     size_t len)
 {
 	struct frame_header f = {
@@ -33,7 +31,7 @@ put_small(struct iscsimux *h, uint16_t type, uint16_t flags, uint64_t cookie,
 {
 	uint8_t *p = lib_out_stage(h, FRAME_HEADER_LEN + len);
 
-	put_header(p, type, flags, cookie, len);
+	lib_frame_header(p, type, flags, cookie, len);
 	if (len > 0)
 		memcpy(p + FRAME_HEADER_LEN, payload, len);
 }
@@ -44,6 +42,7 @@ make_hello(struct iscsimux *h)
 	struct msg_hello m = {
 		.version_min = MSG_VERSION,
 		.version_max = MSG_VERSION,
+		.features = MSG_FEATURE_RAW,
 	};
 	uint8_t buf[256];
 	int n;
@@ -72,6 +71,18 @@ make_attach(struct iscsimux *h)
 	}
 	h->state = LIB_ATTACHING;
 	put_small(h, FRAME_ATTACH, 0, LIB_COOKIE_ATTACH, buf, (size_t)n);
+	return true;
+}
+
+/* Its PONG tells that the daemon took, or refused, all that went before. */
+static bool
+make_fence(struct iscsimux *h)
+{
+	uint8_t number[8];
+
+	put_be64(number, h->out.fence++);
+	h->out.unfenced = 0;
+	put_small(h, FRAME_PING, 0, LIB_COOKIE_FENCE, number, sizeof(number));
 	return true;
 }
 
@@ -110,14 +121,14 @@ trace_out(struct iscsimux *h, const struct lib_slot *slot, const uint8_t *bhs,
  * later fragment, BHS and AHS.
  */
 static void
-put_pdu_head(struct iscsimux *h, struct lib_slot *slot, const uint8_t *bhs,
-    const uint8_t *ahs, uint16_t flags, size_t rest)
+put_pdu_head(struct iscsimux *h, struct lib_slot *slot, uint64_t cookie,
+    const uint8_t *bhs, const uint8_t *ahs, uint16_t flags, size_t rest)
 {
 	size_t ahs_len = bhs != NULL ? iscsi_ahs_len(bhs) : 0;
 	size_t head = bhs != NULL ? ISCSI_BHS_LEN + ahs_len : 0;
 	uint8_t *p = lib_out_stage(h, FRAME_HEADER_LEN + head);
 
-	put_header(p, FRAME_SUBMIT, flags, lib_slot_cookie(slot), head + rest);
+	lib_frame_header(p, FRAME_SUBMIT, flags, cookie, head + rest);
 	if (bhs == NULL)
 		return;
 	memcpy(p + FRAME_HEADER_LEN, bhs, ISCSI_BHS_LEN);
@@ -126,31 +137,46 @@ put_pdu_head(struct iscsimux *h, struct lib_slot *slot, const uint8_t *bhs,
 	trace_out(h, slot, bhs, ahs);
 }
 
+/* Further PDUs on a raw connection have an ERROR of their own. */
+static uint64_t
+part_cookie(const struct lib_slot *slot, const struct lib_part *part)
+{
+	uint64_t cookie = lib_slot_cookie(slot);
+
+	return slot->raw && part != &slot->first ? cookie | LIB_COOKIE_MORE :
+	    cookie;
+}
+
 /* The PDU as a whole, or its next fragment.  True if it is complete. */
 static bool
 make_pdu(struct iscsimux *h, struct lib_slot *slot, struct lib_part *part)
 {
 	uint32_t n = part->end - part->next;
+	uint8_t tlv[MSG_SUBMIT_TLV_MAX];
 	uint16_t flags = 0;
-	struct msg_submit_options options = { .deadline = part->deadline };
-	size_t tlv = 0;
+	int len = 0;
 
 	if (n > h->data_max) {
 		n = h->data_max;
 		flags = FRAME_F_MORE;
-	} else if (part->timed) {
-		flags = FRAME_F_TLV;
-		tlv = TLV_DEADLINE_LEN;
+	} else {
+		len = msg_submit_tlv_encode(&part->options, part->timed, tlv,
+		    sizeof(tlv));
+		flags = len > 0 ? FRAME_F_TLV : 0;
 	}
-	put_pdu_head(h, slot, part->begun ? NULL : part->bhs, part->ahs,
-	    flags, n + tlv);
+	if (len < 0) {
+		h->out.error = len;
+		return true;
+	}
+	put_pdu_head(h, slot, part_cookie(slot, part),
+	    part->begun ? NULL : part->bhs, part->ahs, flags,
+	    n + (size_t)len);
 	part->begun = true;
 	if (!lib_out_gather(h, slot, part->data, part->next, n))
 		h->out.error = -ENOMEM;
 	part->next += n;
-	if (tlv > 0 && msg_submit_tlv_encode(&options, true,
-	    lib_out_stage(h, tlv), tlv) != (int)tlv)
-		h->out.error = -EMSGSIZE;
+	if (len > 0)
+		memcpy(lib_out_stage(h, (size_t)len), tlv, (size_t)len);
 	return (flags & FRAME_F_MORE) == 0;
 }
 
@@ -161,7 +187,7 @@ make_burst(struct iscsimux *h, struct lib_slot *slot, struct lib_part *part)
 	uint32_t off = part->next;
 	uint32_t n = lib_write_next(h, part, bhs);
 
-	put_pdu_head(h, slot, bhs, NULL, 0, n);
+	put_pdu_head(h, slot, lib_slot_cookie(slot), bhs, NULL, 0, n);
 	part->begun = true;
 	if (!lib_out_gather(h, slot, part->data, off, n))
 		h->out.error = -ENOMEM;
@@ -182,7 +208,9 @@ make_part(struct iscsimux *h, struct lib_slot *slot, struct lib_part *part)
 	if (whole)
 		lib_part_drop(h, slot, part);
 	lib_out_unqueue(h, slot);
-	if (!whole && part->kind == LIB_PART_PDU)
+	if (whole && slot->raw && slot->expect == MSG_EXPECT_NONE)
+		lib_out_fence(h, slot);
+	else if (!whole && part->kind == LIB_PART_PDU)
 		/* The daemon keeps few incomplete PDUs of a client. */
 		lib_out_queue_first(h, slot);
 	else if (!STAILQ_EMPTY(&slot->parts) ||
@@ -197,20 +225,35 @@ make_query(struct iscsimux *h, struct lib_slot *slot, uint16_t type)
 	put_small(h, type, 0, lib_slot_cookie(slot), NULL, 0);
 }
 
-static bool
-make_slot(struct iscsimux *h, struct lib_slot *slot)
+static void
+make_op(struct iscsimux *h, struct lib_slot *slot)
+{
+	bool whole = lib_op_make(h, slot);
+
+	lib_out_unqueue(h, slot);
+	if (!whole)
+		lib_out_queue_first(h, slot);
+}
+
+/* What ended before it was all sent: tell where it ends. */
+static void
+make_void(struct iscsimux *h, struct lib_slot *slot)
+{
+	uint64_t cookie = lib_slot_cookie(slot);
+
+	if (slot->op != NULL)
+		put_small(h, FRAME_ADOPT, 0, cookie, NULL, 0);
+	else
+		put_small(h, FRAME_SUBMIT, FRAME_F_VOID, slot->half_more ?
+		    cookie | LIB_COOKIE_MORE : cookie, NULL, 0);
+	lib_slot_void_done(h, slot);
+}
+
+static void
+make_request(struct iscsimux *h, struct lib_slot *slot)
 {
 	struct lib_part *part = STAILQ_FIRST(&slot->parts);
-	bool half = part != NULL && part->kind == LIB_PART_PDU && part->begun;
 
-	if (slot->kind == LIB_VOID) {
-		put_small(h, FRAME_SUBMIT, FRAME_F_VOID, lib_slot_cookie(slot),
-		    NULL, 0);
-		lib_slot_void_done(h, slot);
-		return true;
-	}
-	if (slot->cancel && !slot->cancel_sent && slot->started && !half)
-		return make_cancel(h, slot);
 	if (!slot->started) {
 		slot->started = true;
 		slot->start = h->out.made;
@@ -219,10 +262,26 @@ make_slot(struct iscsimux *h, struct lib_slot *slot)
 		make_query(h, slot, FRAME_PING);
 	else if (slot->kind == LIB_LIST)
 		make_query(h, slot, FRAME_LIST);
+	else if (slot->kind == LIB_OP)
+		make_op(h, slot);
 	else if (part != NULL)
 		make_part(h, slot, part);
 	else
 		lib_out_unqueue(h, slot);
+}
+
+static bool
+make_slot(struct iscsimux *h, struct lib_slot *slot)
+{
+	struct lib_part *part = STAILQ_FIRST(&slot->parts);
+	bool half = part != NULL && part->kind == LIB_PART_PDU && part->begun;
+
+	if (slot->kind == LIB_VOID)
+		make_void(h, slot);
+	else if (slot->cancel && !slot->cancel_sent && slot->started && !half)
+		return make_cancel(h, slot);
+	else
+		make_request(h, slot);
 	return true;
 }
 
@@ -240,5 +299,8 @@ lib_frame_make(struct iscsimux *h)
 	if (h->attach_wanted)
 		return make_attach(h);
 	slot = TAILQ_FIRST(&h->out.sendq);
+	if (h->out.unfenced > 0 &&
+	    (slot == NULL || h->out.unfenced >= LIB_FENCE_MAX))
+		return make_fence(h);
 	return slot != NULL && make_slot(h, slot);
 }

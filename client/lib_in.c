@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/lib.h"
 
@@ -28,6 +29,28 @@ lib_in_reset(struct iscsimux *h)
 	in->left = 0;
 	in->msg_len = 0;
 	in->big = false;
+	in->in_payload = false;
+}
+
+void
+lib_in_close_fds(struct iscsimux *h)
+{
+	struct lib_in *in = &h->in;
+
+	while (in->nfds > 0)
+		close(in->fds[--in->nfds]);
+	if (in->frame_fd != -1)
+		close(in->frame_fd);
+	in->frame_fd = -1;
+}
+
+static bool
+known_type(const struct iscsimux *h, uint16_t type)
+{
+	if ((h->features & MSG_FEATURE_RAW) != 0 && type >= FRAME_STATE &&
+	    type <= FRAME_TAG)
+		return true;
+	return type >= FRAME_WELCOME && type <= FRAME_GOODBYE;
 }
 
 /* Does a frame of this type and length make sense at all now? */
@@ -38,11 +61,12 @@ check_header(struct iscsimux *h, const struct frame_header *f)
 
 	if (f->type >= FRAME_IGNORABLE)
 		return 0;
-	if (f->type < FRAME_WELCOME || f->type > FRAME_GOODBYE)
+	if (!known_type(h, f->type))
 		what = "a frame of unknown type";
 	else if ((f->flags & ~frame_flags_allowed(f->type)) != 0)
 		what = "a frame with wrong flags";
-	else if (f->type != FRAME_PDU && f->len > MSG_PAYLOAD_MAX)
+	else if (f->len > MSG_PAYLOAD_MAX && f->type != FRAME_PDU &&
+	    (f->type != FRAME_EXPORTED || (f->flags & FRAME_F_FD) != 0))
 		what = "a frame that is too long";
 	else if (h->state == LIB_HELLO && f->type != FRAME_WELCOME &&
 	    f->type != FRAME_ERROR && f->type != FRAME_GOODBYE)
@@ -54,6 +78,23 @@ check_header(struct iscsimux *h, const struct frame_header *f)
 }
 
 static int
+bad_fd(struct iscsimux *h, const char *what)
+{
+	lib_set_fatal(h, MSG_R_BAD_FD, what);
+	return -EPROTO;
+}
+
+/* A frame with flag FD takes the oldest descriptor. */
+static int
+take_fd(struct lib_in *in)
+{
+	in->frame_fd = in->fds[0];
+	in->nfds--;
+	memmove(in->fds, in->fds + 1, in->nfds * sizeof(in->fds[0]));
+	return 0;
+}
+
+static int
 on_header(struct iscsimux *h)
 {
 	const struct frame_header *f = &h->in.parser.header;
@@ -61,9 +102,16 @@ on_header(struct iscsimux *h)
 
 	h->in.left = f->len;
 	h->in.msg_len = 0;
-	if (r != 0 || f->type != FRAME_PDU)
+	h->in.in_payload = true;
+	if (r == 0 && f->type < FRAME_IGNORABLE &&
+	    (f->flags & FRAME_F_FD) != 0)
+		r = h->in.nfds > 0 ? take_fd(&h->in) :
+		    bad_fd(h, "a descriptor is missing");
+	if (r != 0)
 		return r;
-	return lib_rx_begin(h, f);
+	if (f->type == FRAME_PDU)
+		return lib_rx_begin(h, f);
+	return f->type == FRAME_EXPORTED ? lib_export_begin(h, f) : 0;
 }
 
 static int
@@ -74,6 +122,8 @@ on_payload(struct iscsimux *h, const uint8_t *buf, size_t len)
 	h->in.left -= (uint32_t)len;
 	if (f->type == FRAME_PDU)
 		return lib_rx_bytes(h, buf, len);
+	if (f->type == FRAME_EXPORTED && (f->flags & FRAME_F_FD) == 0)
+		return lib_export_bytes(h, buf, len);
 	if (f->type >= FRAME_IGNORABLE)
 		return 0;
 	memcpy(h->in.msg + h->in.msg_len, buf, len);
@@ -86,8 +136,11 @@ on_end(struct iscsimux *h)
 {
 	const struct frame_header *f = &h->in.parser.header;
 
+	h->in.in_payload = false;
 	if (f->type == FRAME_PDU)
 		return lib_rx_end(h, f);
+	if (f->type == FRAME_EXPORTED)
+		return lib_export_end(h, f);
 	if (f->type >= FRAME_IGNORABLE)
 		return 0;
 	return lib_msg_handle(h, f, h->in.msg);
@@ -161,10 +214,44 @@ direct_iov(struct iscsimux *h, struct iovec *iov, size_t *bytes)
 	return count;
 }
 
+/* Queue the descriptors of a message; false if the kernel dropped some. */
+static bool
+queue_fds(struct lib_in *in, struct msghdr *msg)
+{
+	bool all = (msg->msg_flags & MSG_CTRUNC) == 0;
+	struct cmsghdr *cm;
+	size_t i, n;
+	int fd;
+
+	for (cm = CMSG_FIRSTHDR(msg); cm != NULL; cm = CMSG_NXTHDR(msg, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET ||
+		    cm->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < n; i++) {
+			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int),
+			    sizeof(fd));
+			if (in->nfds < LIB_FDS_MAX)
+				in->fds[in->nfds++] = fd;
+			else {
+				close(fd);
+				all = false;
+			}
+		}
+	}
+	return all;
+}
+
 static ssize_t
 receive(struct iscsimux *h, struct iovec *iov, unsigned count)
 {
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count };
+	union {
+		struct cmsghdr	align;
+		uint8_t		buf[CMSG_SPACE(LIB_FDS_MAX * sizeof(int))];
+	} control;
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = count,
+	    .msg_control = control.buf,
+	    .msg_controllen = sizeof(control.buf) };
 	ssize_t n;
 
 	do
@@ -174,11 +261,8 @@ receive(struct iscsimux *h, struct iovec *iov, unsigned count)
 		return -errno;
 	if (n == 0)
 		return -ECONNRESET;
-	/* There is no room for descriptors: the kernel drops them and tells. */
-	if ((msg.msg_flags & MSG_CTRUNC) != 0) {
-		lib_set_fatal(h, MSG_R_BAD_FD, "an unexpected descriptor");
-		return -EPROTO;
-	}
+	if (!queue_fds(&h->in, &msg))
+		return bad_fd(h, "a descriptor was lost");
 	return n;
 }
 
@@ -196,6 +280,13 @@ feed_pieces(struct iscsimux *h, const struct iovec *iov, unsigned count,
 		r = feed(h, iov[i].iov_base, n);
 		len -= n;
 	}
+	/*
+	 * A descriptor comes with the first byte of its frame, so all are
+	 * taken but for a header that is still incomplete.
+	 */
+	if (r == 0 && h->in.nfds > 0 && (h->in.nfds > 1 || h->in.in_payload ||
+	    frame_parser_at_boundary(&h->in.parser)))
+		return bad_fd(h, "an unexpected descriptor");
 	return r;
 }
 

@@ -32,6 +32,14 @@ lib_reason_errno(unsigned reason)
 		return -EPROTONOSUPPORT;
 	case MSG_R_QUOTA:
 		return -EDQUOT;
+	case MSG_R_BAD_STATE:
+		return -EBADFD;
+	case MSG_R_BAD_FD:
+		return -ENOTSOCK;
+	case MSG_R_BAD_FIELD:
+		return -EINVAL;
+	case MSG_R_CONNECT:
+		return -EHOSTUNREACH;
 	case MSG_R_SHUTDOWN:
 	case MSG_R_CONNECTION_LOST:
 		return -ECONNRESET;
@@ -54,9 +62,11 @@ on_welcome(struct iscsimux *h, const uint8_t *payload, size_t len)
 	if (m.data_max < DATA_MAX_LEAST)
 		return -EBADMSG;
 	h->data_max = MIN(m.data_max, FRAME_DATA_MAX);
+	h->tasks_max = m.tasks_max;
+	h->features = m.features;
 	strlcpy(h->daemon, m.daemon, sizeof(h->daemon));
 	h->state = LIB_READY;
-	return 0;
+	return (m.features & MSG_FEATURE_RAW) != 0 ? 0 : lib_op_unsupported(h);
 }
 
 static void
@@ -89,12 +99,11 @@ attach_answered(struct iscsimux *h, int error)
 }
 
 static int
-on_attached(struct iscsimux *h, const uint8_t *payload, size_t len)
+take_session(struct iscsimux *h, const uint8_t *payload, size_t len)
 {
 	struct msg_attached m;
 
-	if (h->state != LIB_ATTACHING ||
-	    msg_attached_decode(payload, len, &m) != 0)
+	if (msg_attached_decode(payload, len, &m) != 0)
 		return -EBADMSG;
 	memset(&h->session, 0, sizeof(h->session));
 	h->session.state = (enum iscsimux_session_state)m.state;
@@ -103,7 +112,56 @@ on_attached(struct iscsimux *h, const uint8_t *payload, size_t len)
 	h->session.inbound_max = m.inbound_max;
 	h->session.outbound_max = m.outbound_max;
 	set_params(&h->session, &m.params);
-	return attach_answered(h, 0);
+	return 0;
+}
+
+static int
+on_attached(struct iscsimux *h, const struct frame_header *f,
+    const uint8_t *payload)
+{
+	struct lib_slot *share = lib_op_find(h, f->cookie, FRAME_SHARE);
+
+	if (share == NULL && h->state != LIB_ATTACHING)
+		return -EBADMSG;
+	if (take_session(h, payload, f->len) != 0)
+		return -EBADMSG;
+	return share != NULL ? lib_op_shared(h, share) : attach_answered(h, 0);
+}
+
+static int
+on_state(struct iscsimux *h, const struct frame_header *f,
+    const uint8_t *payload)
+{
+	struct lib_slot *slot = lib_op_find(h, f->cookie, FRAME_GET);
+
+	if (slot == NULL)
+		slot = lib_op_find(h, f->cookie, FRAME_UNSHARE);
+	return slot == NULL ? 0 : lib_op_state(h, slot, payload, f->len);
+}
+
+static int
+on_tag(struct iscsimux *h, const struct frame_header *f,
+    const uint8_t *payload)
+{
+	struct lib_slot *slot = lib_slot_find(h, f->cookie);
+	uint32_t conn = h->conn;
+	struct msg_tag m;
+
+	if (msg_tag_decode(payload, f->len, &m) != 0)
+		return -EBADMSG;
+	if (slot == NULL || slot->kind != LIB_RAW || !slot->tagless)
+		return 0;
+	lib_raw_tag(h, slot, m.itt);
+	return lib_alive(h, conn) ? 0 : LIB_GONE;
+}
+
+/* OK of a CANCEL needs nothing. */
+static int
+on_ok(struct iscsimux *h, uint64_t cookie)
+{
+	struct lib_slot *slot = lib_slot_find(h, cookie);
+
+	return slot != NULL && slot->kind == LIB_OP ? lib_op_ok(h, slot) : 0;
 }
 
 static int
@@ -148,13 +206,31 @@ request_error(struct iscsimux *h, struct lib_slot *slot,
 {
 	uint32_t conn = h->conn;
 
-	/* Nothing but the first PDU can be meant, and it opened no task. */
-	if (!slot->continued)
+	if (slot->kind == LIB_OP)
+		return lib_op_error(h, slot, m);
+	/*
+	 * Nothing but the first PDU can be meant, and it opened no task.  The
+	 * further ones of a raw connection have a cookie of their own.
+	 */
+	if (!slot->continued || slot->raw)
 		return end_by_error(h, slot, MSG_OUTCOME_REFUSED, m);
 	if (slot->kind == LIB_RAW)
 		lib_raw_error(h, slot, m);
 	else
 		lib_task_error(h, slot, m);
+	return lib_alive(h, conn) ? 0 : LIB_GONE;
+}
+
+/* An ERROR for a further PDU of a task on the raw connection. */
+static int
+more_refused(struct iscsimux *h, struct lib_slot *slot,
+    const struct msg_error *m)
+{
+	uint32_t conn = h->conn;
+
+	if (slot->kind != LIB_RAW || !slot->raw)
+		return 0;
+	lib_raw_error(h, slot, m);
 	return lib_alive(h, conn) ? 0 : LIB_GONE;
 }
 
@@ -176,9 +252,12 @@ on_error(struct iscsimux *h, const struct frame_header *f,
 		lib_set_error(h, m.reason, m.text);
 		return attach_answered(h, lib_reason_errno(m.reason));
 	}
-	slot = lib_slot_find(h, cookie & ~LIB_COOKIE_CANCEL);
+	slot = lib_slot_find(h, cookie &
+	    ~(LIB_COOKIE_CANCEL | LIB_COOKIE_MORE));
 	if (slot == NULL)
 		return 0;
+	if ((cookie & LIB_COOKIE_MORE) != 0)
+		return more_refused(h, slot, &m);
 	if ((cookie & LIB_COOKIE_CANCEL) == 0)
 		return request_error(h, slot, &m);
 	/* Its end would have come before this, had the daemon known it. */
@@ -188,15 +267,19 @@ on_error(struct iscsimux *h, const struct frame_header *f,
 }
 
 static int
-on_pong(struct iscsimux *h, uint64_t cookie)
+on_pong(struct iscsimux *h, const struct frame_header *f,
+    const uint8_t *payload)
 {
 	const struct iscsimux_result r = {
 		.outcome = ISCSIMUX_COMPLETED,
 		.text = "",
 	};
-	struct lib_slot *slot = lib_slot_find(h, cookie);
+	struct lib_slot *slot = lib_slot_find(h, f->cookie);
 	uint32_t conn = h->conn;
 
+	if (f->cookie == LIB_COOKIE_FENCE)
+		return f->len == 8 ? lib_raw_fence(h, get_be64(payload)) :
+		    -EBADMSG;
 	if (slot == NULL || slot->kind != LIB_PING)
 		return 0;
 	lib_slot_done(h, slot, &r);
@@ -209,11 +292,19 @@ on_event(struct iscsimux *h, const uint8_t *payload, size_t len)
 	struct iscsimux_event ev;
 	uint32_t conn = h->conn;
 	struct msg_event m;
+	int r;
 
 	if (msg_event_decode(payload, len, &m) != 0)
 		return -EBADMSG;
-	if (h->state != LIB_ATTACHED || m.kind >= MSG_EVENT_KINDS)
+	if (h->state < LIB_ATTACHED || m.kind >= MSG_EVENT_KINDS)
 		return 0;
+	if (m.kind == MSG_EVENT_CLOSED) {
+		if (h->state != LIB_ON_RAW)
+			return 0;
+		r = lib_raw_ended(h);
+		if (r != 0)
+			return r;
+	}
 	if (m.kind == MSG_EVENT_SESSION_UP)
 		h->session.state = ISCSIMUX_SESSION_UP;
 	else if (m.kind == MSG_EVENT_SESSION_DOWN)
@@ -227,6 +318,8 @@ on_event(struct iscsimux *h, const uint8_t *payload, size_t len)
 	put_be64(ev.lun, m.lun);
 	ev.code = m.code;
 	ev.text = m.text;
+	ev.bytes_in = m.bytes_in;
+	ev.bytes_out = m.bytes_out;
 	h->calls++;
 	h->cb.on_event(h, h->arg, &ev);
 	return lib_alive(h, conn) ? 0 : LIB_GONE;
@@ -258,13 +351,13 @@ dispatch(struct iscsimux *h, const struct frame_header *f,
 	case FRAME_WELCOME:
 		return on_welcome(h, payload, f->len);
 	case FRAME_ATTACHED:
-		return on_attached(h, payload, f->len);
+		return on_attached(h, f, payload);
 	case FRAME_OUTCOME:
 		return on_outcome(h, f->cookie, payload, f->len);
 	case FRAME_ERROR:
 		return on_error(h, f, payload);
 	case FRAME_PONG:
-		return on_pong(h, f->cookie);
+		return on_pong(h, f, payload);
 	case FRAME_EVENT:
 		return on_event(h, payload, f->len);
 	case FRAME_LISTING:
@@ -274,8 +367,12 @@ dispatch(struct iscsimux *h, const struct frame_header *f,
 			return -EBADMSG;
 		lib_set_fatal(h, bye.reason, bye.text);
 		return 0;
+	case FRAME_OK:
+		return on_ok(h, f->cookie);
+	case FRAME_STATE:
+		return on_state(h, f, payload);
 	default:
-		return 0;	/* OK: of a CANCEL */
+		return on_tag(h, f, payload);
 	}
 }
 

@@ -12,12 +12,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/lib.h"
 
 /* Room that one frame may need. */
 #define FRAME_STAGE							\
-	(FRAME_HEADER_LEN + ISCSI_BHS_LEN + ISCSI_AHS_MAX + LIB_COPY_MAX + 16u)
+	(FRAME_HEADER_LEN + ISCSI_BHS_LEN + ISCSI_AHS_MAX +		\
+	LIB_COPY_MAX + MSG_SUBMIT_TLV_MAX)
 #define FRAME_PIECES	16u
 #define FRAME_SEGS	(FRAME_PIECES + 2u)
 
@@ -40,17 +42,39 @@ lib_out_queue_first(struct iscsimux *h, struct lib_slot *slot)
 void
 lib_out_unqueue(struct iscsimux *h, struct lib_slot *slot)
 {
+	if (slot->fenced)
+		TAILQ_REMOVE(&h->out.fenced, slot, sendq_entry);
+	slot->fenced = false;
 	if (!slot->queued)
 		return;
 	slot->queued = false;
 	TAILQ_REMOVE(&h->out.sendq, slot, sendq_entry);
 }
 
+void
+lib_out_fence(struct iscsimux *h, struct lib_slot *slot)
+{
+	slot->fence = h->out.fence;
+	slot->fenced = true;
+	TAILQ_INSERT_TAIL(&h->out.fenced, slot, sendq_entry);
+	h->out.unfenced++;
+}
+
+static void
+seg_close_fd(struct lib_seg *seg)
+{
+	if (seg->fd != -1)
+		close(seg->fd);
+	seg->fd = -1;
+}
+
 static void
 drop_segs(struct lib_out *out)
 {
-	for (; out->first < out->nseg; out->first++)
+	for (; out->first < out->nseg; out->first++) {
 		free(out->seg[out->first].owned);
+		seg_close_fd(&out->seg[out->first]);
+	}
 	out->first = 0;
 	out->nseg = 0;
 	out->stage_len = 0;
@@ -70,6 +94,7 @@ lib_out_reset(struct iscsimux *h)
 	h->out.made = 0;
 	h->out.sent = 0;
 	h->out.error = 0;
+	h->out.unfenced = 0;
 }
 
 bool
@@ -80,7 +105,8 @@ lib_out_wanted(const struct iscsimux *h)
 	if (h->out.sent < h->out.made || h->hello_wanted)
 		return true;
 	return h->state > LIB_HELLO &&
-	    (h->attach_wanted || !TAILQ_EMPTY(&h->out.sendq));
+	    (h->attach_wanted || !TAILQ_EMPTY(&h->out.sendq) ||
+	    h->out.unfenced > 0);
 }
 
 bool
@@ -110,6 +136,8 @@ seg_add(struct lib_out *out, const uint8_t *ptr, size_t len)
 	seg->len = len;
 	seg->slot = NULL;
 	seg->owned = NULL;
+	seg->alone = false;
+	seg->fd = -1;
 	out->made += len;
 	return seg;
 }
@@ -124,13 +152,26 @@ lib_out_stage(struct iscsimux *h, size_t len)
 	out->stage_len += len;
 	if (out->nseg > out->first) {
 		last = &out->seg[out->nseg - 1];
-		if (last->ptr + last->len == p) {
+		if (last->ptr + last->len == p && !last->alone) {
 			last->len += len;
 			out->made += len;
 			return p;
 		}
 	}
 	seg_add(out, p, len);
+	return p;
+}
+
+uint8_t *
+lib_out_stage_fd(struct iscsimux *h, size_t len, int fd)
+{
+	struct lib_out *out = &h->out;
+	uint8_t *p = out->stage + out->stage_len;
+	struct lib_seg *seg = seg_add(out, p, len);
+
+	out->stage_len += len;
+	seg->alone = true;
+	seg->fd = fd;
 	return p;
 }
 
@@ -251,43 +292,73 @@ advance(struct lib_out *out, size_t n)
 	}
 }
 
-/* One sendmsg of all that is prepared.  The bytes sent, or a negative errno. */
-static ssize_t
-send_batch(struct iscsimux *h)
+/* The segments of one sendmsg; their bytes in `*len`. */
+static unsigned
+batch_iov(const struct lib_out *out, struct iovec *iov, size_t *len)
 {
-	struct lib_out *out = &h->out;
-	struct iovec iov[LIB_SEGS];
-	struct msghdr msg = { .msg_iov = iov };
 	unsigned i, count = 0;
-	ssize_t n;
 
-	for (i = out->first; i < out->nseg; i++, count++) {
+	*len = 0;
+	for (i = out->first; i < out->nseg; i++) {
+		if (count > 0 && out->seg[i].alone)
+			break;
 		/* sendmsg only reads; iovec has no const. */
 		iov[count].iov_base = (void *)(uintptr_t)out->seg[i].ptr;
-		iov[count].iov_len = out->seg[i].len;
+		iov[count++].iov_len = out->seg[i].len;
+		*len += out->seg[i].len;
+		if (out->seg[i].alone)
+			break;
 	}
-	msg.msg_iovlen = count;
+	return count;
+}
+
+/*
+ * One sendmsg of what is prepared, in `*len` how much that is.  The bytes
+ * sent, or a negative errno.
+ */
+static ssize_t
+send_batch(struct iscsimux *h, size_t *len)
+{
+	struct lib_seg *seg = &h->out.seg[h->out.first];
+	union {
+		struct cmsghdr	hdr;
+		uint8_t		buf[CMSG_SPACE(sizeof(int))];
+	} control = { .buf = { 0 } };
+	struct iovec iov[LIB_SEGS];
+	struct msghdr msg = { .msg_iov = iov };
+	ssize_t n;
+
+	msg.msg_iovlen = batch_iov(&h->out, iov, len);
+	if (seg->fd != -1) {
+		control.hdr.cmsg_level = SOL_SOCKET;
+		control.hdr.cmsg_type = SCM_RIGHTS;
+		control.hdr.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.hdr), &seg->fd, sizeof(int));
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+	}
 	do
 		n = sendmsg(h->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (n == -1 && errno == EINTR);
-	return n == -1 ? -errno : n;
+	if (n == -1)
+		return -errno;
+	seg_close_fd(seg);
+	return n;
 }
 
 void
 lib_out_flush(struct iscsimux *h)
 {
 	struct lib_out *out = &h->out;
-	size_t turn = 0;
-	uint64_t waiting;
+	size_t turn = 0, len;
 	ssize_t n;
 
 	while (out->error == 0 && turn < LIB_TURN_BYTES) {
 		while (lib_frame_make(h))
 			continue;
-		waiting = out->made - out->sent;
-		if (waiting == 0 || out->error != 0)
+		if (out->made == out->sent || out->error != 0)
 			return;
-		n = send_batch(h);
+		n = send_batch(h, &len);
 		if (n == -EAGAIN)
 			return;
 		if (n < 0) {
@@ -296,7 +367,7 @@ lib_out_flush(struct iscsimux *h)
 		}
 		advance(out, (size_t)n);
 		turn += (size_t)n;
-		if ((uint64_t)n < waiting)
+		if ((size_t)n < len)
 			return;
 	}
 }

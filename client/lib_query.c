@@ -67,6 +67,8 @@ add_entry(struct lib_slot *slot, const struct msg_listing_entry *m)
 	e = &slot->listing[slot->nlisting++];
 	e->state = (enum iscsimux_session_state)m->state;
 	e->access = m->access;
+	e->shared = (m->flags & MSG_LISTING_SHARED) != 0;
+	e->adopted = (m->flags & MSG_LISTING_ADOPTED) != 0;
 	strlcpy(e->session, m->session, sizeof(e->session));
 	strlcpy(e->target, m->target, sizeof(e->target));
 	return 0;

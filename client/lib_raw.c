@@ -33,6 +33,15 @@ check_pdu(const struct iscsimux_pdu *pdu)
 	return len == iscsi_dsl(pdu->bhs) ? 0 : -EINVAL;
 }
 
+static void
+set_digests(struct msg_digests *to, const struct iscsimux_digests *from)
+{
+	to->header = from->header;
+	to->data = from->data;
+	memcpy(to->header_word, from->header_word, sizeof(to->header_word));
+	memcpy(to->data_word, from->data_word, sizeof(to->data_word));
+}
+
 static int
 fill_part(struct lib_slot *slot, struct lib_part *part,
     const struct iscsimux_pdu *pdu, unsigned flags)
@@ -49,6 +58,7 @@ fill_part(struct lib_slot *slot, struct lib_part *part,
 			return -ENOMEM;
 		memcpy(part->ahs, pdu->ahs, ahs_len);
 	}
+	set_digests(&part->options.digests, &pdu->digests);
 	part->data = &part->own;
 	part->end = iscsi_dsl(pdu->bhs);
 	lib_buffer_set_iov(&part->own, pdu->data, pdu->ndata, part->end);
@@ -78,18 +88,39 @@ charge_of(const struct iscsimux *h, const uint8_t *bhs)
 	return lib_charge_of(h, in, out);
 }
 
-int
-iscsimux_submit(struct iscsimux *h, const struct iscsimux_pdu *pdu,
-    unsigned flags, uint32_t deadline_ms, iscsimux_answer_fn *answer,
+/* The slot's first PDU is filled in: queue it. */
+static void
+begin(struct iscsimux *h, struct lib_slot *slot, uint32_t deadline_ms,
+    iscsimux_answer_fn *answer, void *cookie, uint64_t *id)
+{
+	struct lib_part *first = &slot->first;
+
+	slot->opcode = iscsi_opcode(first->bhs);
+	slot->itt = iscsi_itt(first->bhs);
+	memcpy(slot->lun, first->bhs + ISCSI_OFF_LUN, sizeof(slot->lun));
+	slot->answer = answer;
+	slot->cookie = cookie;
+	first->timed = deadline_ms != 0;
+	if (deadline_ms != ISCSIMUX_NO_DEADLINE)
+		first->options.deadline = deadline_ms;
+	lib_part_add(h, slot, first);
+	if (id != NULL)
+		*id = lib_slot_cookie(slot);
+}
+
+static int
+submit_raw(struct iscsimux *h, const struct iscsimux_pdu *pdu, unsigned flags,
+    const struct iscsimux_submit_raw *o, iscsimux_answer_fn *answer,
     void *cookie, uint64_t *id)
 {
+	const struct lib_charge none = { 0, 0 };
 	struct lib_slot *slot;
 	int r;
 
 	r = answer == NULL ? -EINVAL : check_pdu(pdu);
-	if (r != 0)
-		return r;
-	slot = lib_slot_take(h, LIB_RAW, charge_of(h, pdu->bhs), &r);
+	if (r != 0 || (unsigned)o->expect > ISCSIMUX_EXPECT_MANY)
+		return -EINVAL;
+	slot = lib_slot_take(h, LIB_RAW, none, &r);
 	if (slot == NULL)
 		return r;
 	r = fill_part(slot, &slot->first, pdu, flags);
@@ -97,18 +128,61 @@ iscsimux_submit(struct iscsimux *h, const struct iscsimux_pdu *pdu,
 		lib_slot_release(h, slot);
 		return r;
 	}
-	slot->opcode = iscsi_opcode(pdu->bhs);
-	slot->itt = iscsi_itt(slot->first.bhs);
-	memcpy(slot->lun, pdu->bhs + ISCSI_OFF_LUN, sizeof(slot->lun));
-	slot->answer = answer;
-	slot->cookie = cookie;
-	slot->first.timed = deadline_ms != 0;
-	if (deadline_ms != ISCSIMUX_NO_DEADLINE)
-		slot->first.deadline = deadline_ms;
-	lib_part_add(h, slot, &slot->first);
-	if (id != NULL)
-		*id = lib_slot_cookie(slot);
+	slot->expect = o->expect == ISCSIMUX_EXPECT_DEFAULT ?
+	    MSG_EXPECT_MANY : (uint8_t)o->expect;
+	slot->tagless = o->free_itt;
+	slot->first.options.expect = slot->expect;
+	slot->first.options.free_itt = o->free_itt;
+	begin(h, slot, o->deadline_ms, answer, cookie, id);
 	return 0;
+}
+
+int
+iscsimux_submit_raw(struct iscsimux *h, const struct iscsimux_pdu *pdu,
+    const struct iscsimux_submit_raw *options, iscsimux_answer_fn *answer,
+    void *cookie, uint64_t *id)
+{
+	static const struct iscsimux_submit_raw ordinary;
+
+	if (h->fd == -1)
+		return h->dying ? -ESHUTDOWN : -ENOTCONN;
+	if (h->state != LIB_ON_RAW)
+		return -ENOTCONN;
+	return submit_raw(h, pdu, 0, options != NULL ? options : &ordinary,
+	    answer, cookie, id);
+}
+
+static bool
+has_digests(const struct iscsimux_pdu *pdu)
+{
+	return pdu->digests.header || pdu->digests.data;
+}
+
+int
+iscsimux_submit(struct iscsimux *h, const struct iscsimux_pdu *pdu,
+    unsigned flags, uint32_t deadline_ms, iscsimux_answer_fn *answer,
+    void *cookie, uint64_t *id)
+{
+	const struct iscsimux_submit_raw options = {
+		.deadline_ms = deadline_ms,
+	};
+	struct lib_slot *slot;
+	int r;
+
+	if (h->state == LIB_ON_RAW)
+		return submit_raw(h, pdu, flags, &options, answer, cookie, id);
+	r = answer == NULL || has_digests(pdu) ? -EINVAL : check_pdu(pdu);
+	if (r != 0)
+		return r;
+	slot = lib_slot_take(h, LIB_RAW, charge_of(h, pdu->bhs), &r);
+	if (slot == NULL)
+		return r;
+	r = fill_part(slot, &slot->first, pdu, flags);
+	if (r != 0)
+		lib_slot_release(h, slot);
+	else
+		begin(h, slot, deadline_ms, answer, cookie, id);
+	return r;
 }
 
 int
@@ -125,9 +199,13 @@ iscsimux_submit_more(struct iscsimux *h, uint64_t id,
 	if (h->fd == -1)
 		return -ENOTCONN;
 	slot = lib_slot_find(h, id);
-	if (slot == NULL || slot->kind != LIB_RAW || slot->cancel)
+	if (slot == NULL || slot->kind != LIB_RAW || slot->cancel ||
+	    (slot->raw && slot->expect == MSG_EXPECT_NONE))
 		return -ENOENT;
-	if (slot->nparts >= LIB_MORE_MAX)
+	if (!slot->raw && has_digests(pdu))
+		return -EINVAL;
+	if (slot->nparts >= LIB_MORE_MAX ||
+	    (slot->tagless && (flags & ISCSIMUX_ASSIGN_ITT) != 0))
 		return -EAGAIN;
 	part = lib_part_new(h);
 	if (part == NULL)
@@ -137,15 +215,32 @@ iscsimux_submit_more(struct iscsimux *h, uint64_t id,
 		free(part);
 		return r;
 	}
+	if (slot->raw)
+		part->options.expect = MSG_EXPECT_NONE;
 	lib_part_add(h, slot, part);
 	return 0;
+}
+
+/* The login is over, or has failed (RFC 7143 section 11.13). */
+static bool
+ends_login(const uint8_t *bhs)
+{
+	return bhs[ISCSI_OFF_LOGIN_STATUS] != 0 ||
+	    ((bhs[ISCSI_OFF_FLAGS] & ISCSI_LOGIN_TRANSIT) != 0 &&
+	    (bhs[ISCSI_OFF_FLAGS] & 3) == ISCSI_STAGE_FULL_FEATURE);
 }
 
 static bool
 is_final(const struct lib_slot *slot, const struct lib_pdu *p)
 {
-	if (iscsi_opcode(p->pdu.bhs) == ISCSI_OP_REJECT)
+	uint8_t opcode = iscsi_opcode(p->pdu.bhs);
+
+	if (slot->raw && slot->expect == MSG_EXPECT_ONE)
+		return true;
+	if (opcode == ISCSI_OP_REJECT)
 		return lib_reject_ends(slot->opcode, lib_pdu_data(p), p->have);
+	if (slot->raw && opcode == ISCSI_OP_LOGIN_RSP)
+		return ends_login(p->pdu.bhs);
 	return iscsi_is_final(p->pdu.bhs);
 }
 
@@ -187,4 +282,88 @@ lib_raw_error(struct iscsimux *h, struct lib_slot *slot,
 
 	h->calls++;
 	slot->answer(h, slot->cookie, &a);
+}
+
+void
+lib_raw_tag(struct iscsimux *h, struct lib_slot *slot, uint32_t itt)
+{
+	struct iscsimux_answer a = {
+		.kind = ISCSIMUX_ANSWER_TAG,
+		.text = "",
+		.itt = itt,
+	};
+
+	slot->tagless = false;
+	slot->itt = itt;
+	h->calls++;
+	slot->answer(h, slot->cookie, &a);
+}
+
+int
+lib_raw_fence(struct iscsimux *h, uint64_t n)
+{
+	const struct msg_outcome accepted = {
+		.tmf_response = MSG_TMF_NO_RESPONSE,
+	};
+	uint32_t conn = h->conn;
+	struct lib_slot *slot;
+
+	while ((slot = TAILQ_FIRST(&h->out.fenced)) != NULL &&
+	    slot->fence <= n) {
+		lib_slot_outcome(h, slot, &accepted);
+		if (!lib_alive(h, conn))
+			return LIB_GONE;
+	}
+	return 0;
+}
+
+/* A task of which nothing was staged, or one with further PDUs to send. */
+static bool
+waits(const struct lib_slot *slot)
+{
+	return slot->kind == LIB_RAW && slot->raw && slot->queued;
+}
+
+/* What is not begun stays here; what is begun must be ended. */
+static void
+drop_rest(struct iscsimux *h, struct lib_slot *slot)
+{
+	struct lib_part *part = STAILQ_FIRST(&slot->parts), *next;
+
+	for (; part != NULL; part = next) {
+		next = STAILQ_NEXT(part, entry);
+		if (!part->begun)
+			lib_part_drop(h, slot, part);
+	}
+}
+
+int
+lib_raw_ended(struct iscsimux *h)
+{
+	const struct msg_outcome unsent = {
+		.outcome = MSG_OUTCOME_NOT_SENT,
+		.flags = MSG_OUTCOME_F_NOT_SENT,
+		.tmf_response = MSG_TMF_NO_RESPONSE,
+		.reason = MSG_R_CONNECTION_LOST,
+		.text = "the raw connection has ended",
+	};
+	uint32_t conn = h->conn;
+	struct lib_slot *slot;
+
+	h->state = LIB_READY;
+	do {
+		TAILQ_FOREACH(slot, &h->out.sendq, sendq_entry) {
+			if (!waits(slot))
+				continue;
+			if (!slot->started)
+				break;
+			/* The daemon ends it: it has seen a part of it. */
+			drop_rest(h, slot);
+		}
+		if (slot != NULL)
+			lib_slot_outcome(h, slot, &unsent);
+		if (!lib_alive(h, conn))
+			return LIB_GONE;
+	} while (slot != NULL);
+	return 0;
 }

@@ -77,7 +77,8 @@ set_deadline(struct lib_part *part, uint32_t deadline_ms)
 	if (deadline_ms == 0)
 		return;
 	part->timed = true;
-	part->deadline = deadline_ms == ISCSIMUX_NO_DEADLINE ? 0 : deadline_ms;
+	if (deadline_ms != ISCSIMUX_NO_DEADLINE)
+		part->options.deadline = deadline_ms;
 }
 
 /*
@@ -250,7 +251,8 @@ iscsimux_cancel(struct iscsimux *h, uint64_t id)
 {
 	struct lib_slot *slot = lib_slot_find(h, id);
 
-	if (slot == NULL || !lib_is_task(slot))
+	if (slot == NULL || !lib_is_task(slot) ||
+	    (slot->raw && slot->expect == MSG_EXPECT_NONE))
 		return -ENOENT;
 	if (slot->cancel)
 		return 0;

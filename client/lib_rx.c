@@ -23,6 +23,8 @@ pdu_init(struct lib_pdu *p)
 	p->have = 0;
 	p->offset = 0;
 	p->view = NULL;
+	memset(&p->digests, 0, sizeof(p->digests));
+	p->tlv_len = 0;
 }
 
 int
@@ -149,7 +151,10 @@ lib_rx_bytes(struct iscsimux *h, const uint8_t *buf, size_t len)
 				return r;
 			break;
 		case FRAME_PDU_TLV:
-			break;	/* this version knows none to look for */
+			/* The parser allows no more than there is room for. */
+			memcpy(p->tlv + p->tlv_len, ev.data, ev.len);
+			p->tlv_len += ev.len;
+			break;
 		case FRAME_PDU_BAD:
 			return bad_pdu(h);
 		}
@@ -180,7 +185,7 @@ suspend(struct iscsimux *h)
 		return -ENOMEM;
 	spare = p->store;
 	spare_size = p->store_size;
-	*p = in->current;
+	memcpy(p, &in->current, offsetof(struct lib_pdu, tlv));
 	in->current.store = spare;
 	in->current.store_size = spare_size;
 	in->slot->saved = p;
@@ -188,7 +193,7 @@ suspend(struct iscsimux *h)
 }
 
 static void
-deliver_stray(struct iscsimux *h, struct lib_pdu *p)
+deliver_stray(struct iscsimux *h, struct lib_pdu *p, uint16_t flags)
 {
 	struct iscsimux_pdu pdu;
 	struct iovec iov;
@@ -199,6 +204,7 @@ deliver_stray(struct iscsimux *h, struct lib_pdu *p)
 	if (h->cb.on_pdu == NULL)
 		return;
 	lib_pdu_public(p, &iov, &pdu);
+	pdu.unmatched = (flags & FRAME_F_UNMATCHED) != 0;
 	h->calls++;
 	h->cb.on_pdu(h, h->arg, &pdu);
 }
@@ -244,6 +250,10 @@ lib_rx_end(struct iscsimux *h, const struct frame_header *f)
 		return bad_pdu(h);
 	if (r > 0)
 		return suspend(h);
+	if (msg_pdu_tlv_decode(p->tlv, p->tlv_len, &p->digests) != 0) {
+		lib_set_fatal(h, MSG_R_BAD_PAYLOAD, "a PDU with a bad TLV");
+		return -EPROTO;
+	}
 	h->in.pdu = NULL;
 	h->in.slot = NULL;
 	h->in.stray_open = false;
@@ -253,7 +263,7 @@ lib_rx_end(struct iscsimux *h, const struct frame_header *f)
 		slot->saved = NULL;
 	if ((f->flags & FRAME_F_VOID) == 0) {
 		if (slot == NULL)
-			deliver_stray(h, p);
+			deliver_stray(h, p, f->flags);
 		else
 			deliver(h, slot, p, f->flags);
 	}

@@ -7,6 +7,8 @@
  */
 #include "config.h"
 
+#include <sys/param.h>
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +25,7 @@ lib_is_task(const struct lib_slot *slot)
 static bool
 is_query(enum lib_slot_kind kind)
 {
-	return kind == LIB_PING || kind == LIB_LIST;
+	return kind == LIB_PING || kind == LIB_LIST || kind == LIB_OP;
 }
 
 uint64_t
@@ -90,8 +92,15 @@ admit(const struct iscsimux *h, enum lib_slot_kind kind,
 		return -ENOTCONN;
 	if (is_query(kind))
 		return h->nqueries < LIB_QUERIES_MAX ? 0 : -EAGAIN;
-	if (h->state != LIB_ATTACHED)
+	/* The convenience level needs the daemon to number its PDUs. */
+	if (h->state != LIB_ATTACHED &&
+	    !(h->state == LIB_ON_RAW && kind == LIB_RAW))
 		return -ENOTCONN;
+	if (h->move != NULL)
+		return -EBUSY;
+	if (h->state == LIB_ON_RAW)
+		return h->ntasks < MIN(h->tasks_max, LIB_SLOTS_MAX) ? 0 :
+		    -EAGAIN;
 	if (h->ntasks >= h->session.tasks_max || h->ntasks >= LIB_SLOTS_MAX)
 		return -EAGAIN;
 	if (over(h->charged.in, charge->in, h->session.inbound_max) ||
@@ -117,6 +126,7 @@ lib_slot_take(struct iscsimux *h, enum lib_slot_kind kind,
 	clean.gen = slot->gen;
 	clean.kind = (uint8_t)kind;
 	clean.charge = charge;
+	clean.raw = h->state == LIB_ON_RAW && kind == LIB_RAW;
 	clean.itt = LIB_ITT_BIT | (slot->gen & 0x7fff) << 16 | slot->index;
 	*slot = clean;
 	STAILQ_INIT(&slot->parts);
@@ -182,6 +192,8 @@ slot_free(struct iscsimux *h, struct lib_slot *slot)
 	lib_out_unqueue(h, slot);
 	while (!STAILQ_EMPTY(&slot->parts))
 		lib_part_drop(h, slot, STAILQ_FIRST(&slot->parts));
+	lib_op_free(slot->op);
+	slot->op = NULL;
 	slot->kind = LIB_FREE;
 	if (++slot->gen == 0)
 		slot->gen = 1;
@@ -194,6 +206,11 @@ lib_slot_release(struct iscsimux *h, struct lib_slot *slot)
 	struct lib_part *part = STAILQ_FIRST(&slot->parts);
 	bool half = part != NULL && part->kind == LIB_PART_PDU && part->begun;
 
+	/* An ADOPT whose stream is still on its way. */
+	if (slot->kind == LIB_OP && slot->started && slot->queued)
+		half = true;
+	if (h->move == slot)
+		h->move = NULL;
 	TAILQ_REMOVE(&h->open, slot, entry);
 	h->charged.in -= slot->charge.in;
 	h->charged.out -= slot->charge.out;
@@ -212,6 +229,7 @@ lib_slot_release(struct iscsimux *h, struct lib_slot *slot)
 	slot->listing = NULL;
 	if (half && h->fd != -1) {
 		slot->kind = LIB_VOID;
+		slot->half_more = slot->raw && part != &slot->first;
 		lib_out_queue(h, slot);
 	} else
 		slot_free(h, slot);
@@ -310,6 +328,8 @@ lib_slot_outcome(struct iscsimux *h, struct lib_slot *slot,
 		raw_outcome(h, slot, o);
 	else if (slot->kind == LIB_LIST)
 		list_outcome(h, slot, o->reason);
+	else if (slot->kind == LIB_OP)
+		lib_op_fail(h, slot, lib_reason_errno(o->reason));
 	else
 		lib_slot_done(h, slot, &r);
 }

@@ -25,9 +25,8 @@ now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* The point of time to give up at; INT64_MAX for none. */
-static int64_t
-end_of(int timeout_ms)
+int64_t
+lib_sync_end(int timeout_ms)
 {
 	return timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
 }
@@ -43,12 +42,8 @@ remaining(int64_t end)
 	return left > 0 ? (int)left : 0;
 }
 
-/*
- * One poll and one service.  Returns what iscsimux_service() does,
- * -ETIMEDOUT, or -EINTR.
- */
-static int
-step(struct iscsimux *h, int64_t end)
+int
+lib_sync_step(struct iscsimux *h, int64_t end)
 {
 	struct pollfd p;
 	int n, r;
@@ -67,13 +62,13 @@ step(struct iscsimux *h, int64_t end)
 int
 iscsimux_wait(struct iscsimux *h, int timeout_ms)
 {
-	int64_t end = end_of(timeout_ms);
+	int64_t end = lib_sync_end(timeout_ms);
 	int r;
 
 	if (h->depth > 0)
 		return -EDEADLK;
 	do
-		r = step(h, end);
+		r = lib_sync_step(h, end);
 	while (r == 0);
 	return r == -ETIMEDOUT ? 0 : r;
 }
@@ -81,7 +76,7 @@ iscsimux_wait(struct iscsimux *h, int timeout_ms)
 int
 iscsimux_connect_sync(struct iscsimux *h, const char *path, int timeout_ms)
 {
-	int64_t end = end_of(timeout_ms);
+	int64_t end = lib_sync_end(timeout_ms);
 	int r;
 
 	if (h->depth > 0)
@@ -93,7 +88,7 @@ iscsimux_connect_sync(struct iscsimux *h, const char *path, int timeout_ms)
 	if (r != 0)
 		return r == -EAGAIN ? -ETIMEDOUT : r;
 	while (h->state == LIB_HELLO) {
-		r = step(h, end);
+		r = lib_sync_step(h, end);
 		if (r == -ETIMEDOUT) {
 			iscsimux_disconnect(h);
 			lib_set_error(h, MSG_R_NONE,
@@ -109,7 +104,7 @@ int
 iscsimux_attach_sync(struct iscsimux *h, const struct iscsimux_attach *options,
     int timeout_ms)
 {
-	int64_t end = end_of(timeout_ms);
+	int64_t end = lib_sync_end(timeout_ms);
 	int r;
 
 	if (h->depth > 0)
@@ -119,7 +114,7 @@ iscsimux_attach_sync(struct iscsimux *h, const struct iscsimux_attach *options,
 		return r;
 	h->attach_error = -EINPROGRESS;
 	while (h->attach_error == -EINPROGRESS) {
-		r = step(h, end);
+		r = lib_sync_step(h, end);
 		if (r < 0 && r != -EINTR)
 			return r;
 	}
@@ -156,7 +151,7 @@ iscsimux_execute_sync(struct iscsimux *h, const struct iscsimux_scsi *scsi,
     int timeout_ms, struct iscsimux_result *result)
 {
 	struct sync s = { .result = result };
-	int64_t end = end_of(timeout_ms);
+	int64_t end = lib_sync_end(timeout_ms);
 	int r;
 
 	if (h->depth > 0)
@@ -165,7 +160,7 @@ iscsimux_execute_sync(struct iscsimux *h, const struct iscsimux_scsi *scsi,
 	if (r != 0)
 		return r;
 	while (!s.done) {
-		r = step(h, end);
+		r = lib_sync_step(h, end);
 		if (r == -ETIMEDOUT) {
 			iscsimux_disconnect(h);
 			return r;

@@ -52,6 +52,7 @@ void
 lib_pdu_public(const struct lib_pdu *p, struct iovec *iov,
     struct iscsimux_pdu *out)
 {
+	memset(out, 0, sizeof(*out));
 	out->bhs = p->pdu.bhs;
 	out->ahs = iscsi_ahs_len(p->pdu.bhs) > 0 ? p->pdu.ahs : NULL;
 	out->ndata = p->have > 0 ? 1 : 0;
@@ -59,6 +60,10 @@ lib_pdu_public(const struct lib_pdu *p, struct iovec *iov,
 	/* The receiver only reads; iovec has no const. */
 	iov->iov_base = (void *)(uintptr_t)lib_pdu_data(p);
 	iov->iov_len = p->have;
+	out->digests.header = p->digests.header;
+	out->digests.data = p->digests.data;
+	memcpy(out->digests.header_word, p->digests.header_word, 4);
+	memcpy(out->digests.data_word, p->digests.data_word, 4);
 }
 
 /*

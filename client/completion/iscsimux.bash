@@ -24,6 +24,7 @@ _iscsimux_options() {
 	read)		echo --offset --length --chunk --queue-depth ;;
 	write)		echo --offset --length --chunk --queue-depth \
 			    --verify ;;
+	raw)		echo --adopt-fd --portal --script ;;
 	esac
 	echo --help --json --socket --timeout --verbose --version
 }
@@ -35,15 +36,16 @@ _iscsimux() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-[bcilopqsSt]|--chunk|--count|--interval|--length|--offset|\
-		--queue-depth|--size|--socket|--timeout|--vpd)
+		-[AbcfiloPpqsSt]|--adopt-fd|--chunk|--count|--interval|\
+		--length|--offset|--portal|--queue-depth|--script|--size|\
+		--socket|--timeout|--vpd)
 			((i++)) ;;
 		-*) ;;
 		*) given+=("${COMP_WORDS[i]}") ;;
 		esac
 	done
 	case ${COMP_WORDS[COMP_CWORD - 1]} in
-	-S|--socket)
+	-f|-S|--script|--socket)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
@@ -53,8 +55,8 @@ _iscsimux() {
 		    characteristics provisioning' -- "$cur")
 		return
 		;;
-	-[bciloqst]|--chunk|--count|--interval|--length|--offset|\
-	--queue-depth|--size|--timeout)
+	-[AbciloPqst]|--adopt-fd|--chunk|--count|--interval|--length|\
+	--offset|--portal|--queue-depth|--size|--timeout)
 		return
 		;;
 	esac
@@ -66,13 +68,20 @@ _iscsimux() {
 	case ${#given[@]}:${given[0]} in
 	0:*)
 		mapfile -t COMPREPLY < <(compgen -W 'capacity inquiry list
-		    luns ping read wait write' -- "$cur")
+		    luns ping raw read submit wait write' -- "$cur")
 		;;
-	1:list)
+	1:list|1:raw)
 		;;
 	1:*)
 		mapfile -t COMPREPLY < <(compgen -W \
 		    "$(_iscsimux_sessions)" -- "$cur")
+		;;
+	*:submit)
+		if ((${#given[@]} == 2)); then
+			mapfile -t COMPREPLY < <(compgen -W 'nop-out
+			    scsi-command task-management-request
+			    text-request' -- "$cur")
+		fi
 		;;
 	2:read|2:write)
 		compopt -o filenames

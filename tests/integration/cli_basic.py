@@ -47,13 +47,15 @@ def loads(done):
 def list_sessions():
     daemon = setup()
     done = daemon.iscsimux("list")
-    shows(done, r"^SESSION +STATE +ACCESS +TARGET$", "stdout")
-    shows(done, r"^disk +up +all +iqn\.2026-01\.org\.example:ram$", "stdout")
+    shows(done, r"^SESSION +STATE +ACCESS +MADE BY +TARGET$", "stdout")
+    shows(done, r"^disk +up +all +daemon +iqn\.2026-01\.org\.example:ram$", "stdout")
     shows(done, r"^dead +(down|connecting) ", "stdout")
     told = loads(daemon.iscsimux("list", "--json"))["sessions"]
     check_equal([s["session"] for s in told], ["disk", "big", "dead"], "names")
     check_equal(told[0]["state"], "up", "state")
     check("write" in told[0]["access"], "no write access")
+    check_equal((told[0]["shared"], told[0]["adopted"]), (False, False),
+                "who made it")
 
 
 @test("list says so if there is no session")

@@ -265,6 +265,8 @@ list_done(struct iscsimux *h, void *cookie, int error,
 		ck_assert_str_eq(entries[0].target, "iqn.2026-01.test:a");
 		ck_assert_uint_eq(entries[0].access, 3);
 		ck_assert_int_eq(entries[0].state, ISCSIMUX_SESSION_LOGIN);
+		ck_assert(entries[0].shared && entries[0].adopted);
+		ck_assert(entries[1].shared && !entries[1].adopted);
 	}
 }
 
@@ -272,8 +274,10 @@ START_TEST(test_list)
 {
 	struct msg_listing_entry m[2] = {
 		{ .state = MSG_SESSION_LOGIN, .access = 3, .session = "a",
+		    .flags = MSG_LISTING_SHARED | MSG_LISTING_ADOPTED,
 		    .target = "iqn.2026-01.test:a" },
-		{ .session = "b", .target = "iqn.2026-01.test:b" },
+		{ .session = "b", .flags = MSG_LISTING_SHARED,
+		    .target = "iqn.2026-01.test:b" },
 	};
 	struct list_end e = { 0 }, lost = { 0 };
 	uint8_t buf[MSG_PAYLOAD_MAX];

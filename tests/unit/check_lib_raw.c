@@ -69,6 +69,8 @@ on_answer(struct iscsimux *h, void *cookie, const struct iscsimux_answer *a)
 	case ISCSIMUX_ANSWER_ERROR:
 		g->errors++;
 		break;
+	case ISCSIMUX_ANSWER_TAG:
+		ck_abort_msg("a TAG on a session");
 	}
 	if (a->pdu == NULL)
 		return;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -49,6 +50,8 @@ on_pdu(struct iscsimux *h, void *arg, const struct iscsimux_pdu *pdu)
 	ck_assert_ptr_eq(h, f->h);
 	ck_assert_ptr_nonnull(pdu->bhs);
 	f->news.pdus++;
+	f->news.unmatched = pdu->unmatched;
+	f->news.digests = pdu->digests;
 }
 
 static void
@@ -91,6 +94,7 @@ fake_open(struct fake *f)
 	int sv[2];
 
 	memset(f, 0, sizeof(*f));
+	f->sent_fd = -1;
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
 	    sv), 0);
 	f->fd = sv[1];
@@ -113,6 +117,9 @@ fake_close(struct fake *f)
 	iscsimux_free(f->h);
 	f->h = NULL;
 	fake_die(f);
+	if (f->sent_fd != -1)
+		close(f->sent_fd);
+	f->sent_fd = -1;
 }
 
 void
@@ -130,6 +137,31 @@ fake_turn(struct fake *f)
 	}
 }
 
+/* recv() that keeps a descriptor. */
+static ssize_t
+receive(struct fake *f, uint8_t *buf, size_t len)
+{
+	union {
+		struct cmsghdr	hdr;
+		uint8_t		buf[CMSG_SPACE(4 * sizeof(int))];
+	} control = { .buf = { 0 } };
+	struct iovec iov = { buf, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+	    .msg_control = control.buf,
+	    .msg_controllen = sizeof(control.buf) };
+	ssize_t n = recvmsg(f->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *cm = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+	if (cm == NULL)
+		return n;
+	/* One at a time, with the first byte of its frame. */
+	ck_assert_uint_eq(cm->cmsg_len, CMSG_LEN(sizeof(int)));
+	ck_assert_uint_eq(len, FRAME_HEADER_LEN);
+	ck_assert_int_eq(f->sent_fd, -1);
+	memcpy(&f->sent_fd, CMSG_DATA(cm), sizeof(int));
+	return n;
+}
+
 /* All of `len` bytes, letting the client send meanwhile. */
 static bool
 read_all(struct fake *f, uint8_t *buf, size_t len)
@@ -139,7 +171,7 @@ read_all(struct fake *f, uint8_t *buf, size_t len)
 	int idle = 0;
 
 	while (have < len && idle < 3) {
-		n = recv(f->fd, buf + have, len - have, MSG_DONTWAIT);
+		n = receive(f, buf + have, len - have);
 		if (n > 0) {
 			have += (size_t)n;
 			idle = 0;
@@ -177,7 +209,7 @@ fake_next(struct fake *f)
 		fr->data = fr->payload + head;
 		fr->dsl = fr->h.len - head;
 		if ((fr->h.flags & FRAME_F_TLV) != 0)
-			fr->dsl -= 8;
+			fr->dsl = iscsi_dsl(fr->bhs);
 	}
 	return true;
 }
@@ -261,6 +293,7 @@ fake_welcome(struct fake *f)
 {
 	const struct msg_welcome m = {
 		.version = 1,
+		.features = f->features,
 		.payload_max = FRAME_PAYLOAD_MAX,
 		.data_max = FRAME_DATA_MAX,
 		.tasks_max = FAKE_TASKS_MAX,
@@ -308,6 +341,124 @@ fake_attach(struct fake *f, const struct msg_params *params)
 	fake_attached(f, params, FAKE_TASKS_MAX);
 	ck_assert_uint_eq(f->news.attached, 1);
 	ck_assert_int_eq(f->news.attach_error, 0);
+}
+
+void
+fake_ready(struct fake *f)
+{
+	struct msg_hello m;
+
+	fake_open(f);
+	f->features = MSG_FEATURE_RAW;
+	fake_want(f, FRAME_HELLO);
+	ck_assert_int_eq(msg_hello_decode(f->frame.payload, f->frame.h.len,
+	    &m), 0);
+	ck_assert_uint_eq(m.features, MSG_FEATURE_RAW);
+	fake_welcome(f);
+}
+
+void
+fake_status(struct iscsimux *h, void *cookie, int error)
+{
+	struct fake_status *s = cookie;
+
+	s->count++;
+	s->error = error;
+	strlcpy(s->text, iscsimux_error_text(h), sizeof(s->text));
+}
+
+void
+fake_raw(struct fake *f)
+{
+	const struct iscsimux_open o = {
+		.portal = "127.0.0.1",
+		.events = ISCSIMUX_EVENTS_ALL,
+	};
+	struct fake_status s = { 0 };
+
+	fake_ready(f);
+	ck_assert_int_eq(iscsimux_open(f->h, &o, fake_status, &s), 0);
+	fake_want(f, FRAME_OPEN);
+	fake_ok(f, f->frame.h.cookie);
+	ck_assert_uint_eq(s.count, 1);
+	ck_assert_int_eq(s.error, 0);
+	ck_assert(iscsimux_is_raw(f->h));
+}
+
+void
+fake_ok(struct fake *f, uint64_t cookie)
+{
+	fake_frame(f, FRAME_OK, 0, cookie, NULL, 0);
+}
+
+void
+fake_state(struct fake *f, uint64_t cookie, const struct msg_state *m)
+{
+	uint8_t buf[1024];
+	int n = msg_state_encode(m, buf, sizeof(buf));
+
+	ck_assert_int_gt(n, 0);
+	fake_frame(f, FRAME_STATE, 0, cookie, buf, (size_t)n);
+}
+
+void
+fake_event_closed(struct fake *f, uint32_t error, const char *text,
+    uint64_t in, uint64_t out)
+{
+	struct msg_event m = { .kind = MSG_EVENT_CLOSED, .count = 1,
+	    .code = error, .bytes_in = in, .bytes_out = out };
+	uint8_t buf[512];
+	int n;
+
+	strlcpy(m.text, text, sizeof(m.text));
+	n = msg_event_encode(&m, buf, sizeof(buf));
+	ck_assert_int_gt(n, 0);
+	fake_frame(f, FRAME_EVENT, 0, 0, buf, (size_t)n);
+}
+
+void
+fake_fence(struct fake *f)
+{
+	fake_want(f, FRAME_PING);
+	fake_frame(f, FRAME_PONG, 0, f->frame.h.cookie, f->frame.payload,
+	    f->frame.h.len);
+}
+
+void
+fake_send_fd(struct fake *f, uint16_t type, uint16_t flags, uint64_t cookie,
+    const void *payload, size_t len, int fd)
+{
+	union {
+		struct cmsghdr	hdr;
+		uint8_t		buf[CMSG_SPACE(sizeof(int))];
+	} control = { .buf = { 0 } };
+	uint8_t frame[FRAME_HEADER_LEN + FRAME_PAYLOAD_SMALL];
+	struct iovec iov = { frame, 0 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+	    .msg_control = control.buf,
+	    .msg_controllen = sizeof(control.buf) };
+
+	ck_assert_uint_le(len, FRAME_PAYLOAD_SMALL);
+	iov.iov_len = fake_encode(frame, type, flags, cookie, NULL, payload,
+	    len);
+	control.hdr.cmsg_level = SOL_SOCKET;
+	control.hdr.cmsg_type = SCM_RIGHTS;
+	control.hdr.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.hdr), &fd, sizeof(int));
+	ck_assert_int_eq(sendmsg(f->fd, &msg, 0), (ssize_t)iov.iov_len);
+}
+
+unsigned
+fake_count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
 }
 
 void

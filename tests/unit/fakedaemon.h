@@ -12,9 +12,11 @@
 #include <stdint.h>
 
 #include "client/iscsimux.h"
+#include "client/iscsimux_raw.h"
 #include "proto/frame.h"
 #include "proto/iscsi.h"
 #include "proto/msg.h"
+#include "proto/msg_raw.h"
 
 #define FAKE_TASKS_MAX	8u
 
@@ -35,11 +37,15 @@ struct fake_news {
 	struct iscsimux_event	event;
 	char		text[MSG_TEXT_MAX + 1];
 	bool		free_in_closed;
+	bool		unmatched;	/* the last of on_pdu */
+	struct iscsimux_digests digests;
 };
 
 struct fake {
 	struct iscsimux	*h;
 	int		 fd;		/* the daemon's end, -1 if closed */
+	uint64_t	 features;	/* that WELCOME agrees to */
+	int		 sent_fd;	/* last that the client sent, -1 */
 	struct fake_news news;
 	struct fake_frame frame;	/* the last that fake_next() read */
 };
@@ -62,6 +68,36 @@ void fake_open(struct fake *f);
 
 /* HELLO, WELCOME, ATTACH, ATTACHED. */
 void fake_attach(struct fake *f, const struct msg_params *params);
+
+/* HELLO, WELCOME with raw connections. */
+void fake_ready(struct fake *f);
+
+/* The same, OPEN, OK; events are all asked for. */
+void fake_raw(struct fake *f);
+
+/* OK, STATE, EVENT closed. */
+void fake_ok(struct fake *f, uint64_t cookie);
+void fake_state(struct fake *f, uint64_t cookie, const struct msg_state *m);
+void fake_event_closed(struct fake *f, uint32_t error, const char *text,
+    uint64_t in, uint64_t out);
+
+/* PONG to the PING that the client sends behind PDUs without an answer. */
+void fake_fence(struct fake *f);
+
+/* A frame with a descriptor on its first byte; no turn follows. */
+void fake_send_fd(struct fake *f, uint16_t type, uint16_t flags,
+    uint64_t cookie, const void *payload, size_t len, int fd);
+
+/* How many descriptors this process has open. */
+unsigned fake_count_fds(void);
+
+/* iscsimux_status_fn with a struct fake_status as cookie. */
+struct fake_status {
+	unsigned	count;
+	int		error;
+	char		text[MSG_TEXT_MAX + 1];
+};
+void fake_status(struct iscsimux *h, void *cookie, int error);
 
 /* Free the handle and close. */
 void fake_close(struct fake *f);
