@@ -141,13 +141,16 @@ msg_pdu_tlv_decode(const uint8_t *buf, size_t len, struct msg_digests *d)
 	struct wire_reader r;
 	const uint8_t *value;
 	uint16_t type, vlen;
+	bool seen = false;
 
 	wire_reader_init(&r, buf, len);
 	while (wire_get_tlv(&r, &type, &value, &vlen)) {
 		if ((type & MSG_TLV_IGNORABLE) != 0)
 			continue;
-		if (type != MSG_TLV_DIGESTS || !digests_get(value, vlen, d))
+		if (type != MSG_TLV_DIGESTS || seen ||
+		    !digests_get(value, vlen, d))
 			return -EBADMSG;
+		seen = true;
 	}
 	return r.bad ? -EBADMSG : 0;
 }
