@@ -43,7 +43,7 @@ lib_export_bytes(struct iscsimux *h, const uint8_t *buf, size_t len)
 {
 	struct lib_op *op;
 
-	if (h->in.slot == NULL)
+	if (h->in.slot == NULL || len == 0)
 		return 0;
 	op = h->in.slot->op;
 	if (len > op->unread_len - op->have)

@@ -479,6 +479,18 @@ def write_shared():
     check_equal(len(named(told, "nop-in")), 1, "NOP-Ins")
 
 
+@test("the library: a socket out of the daemon and in again, shared, taken back")
+def library():
+    rig = ram()
+    done = run([os.path.join(os.environ["TEST_HELPERS"], "integration",
+                             "raw_worker"),
+                rig.portal, rig.target.iqn, "worker"],
+               env=rig.daemon.client_env())
+    check_equal(done.stdout.split(),
+                "connect open export adopt state close open set share "
+                "execute unshare close".split(), "what it did")
+
+
 # --- submit ---
 
 @test("submit shows each field of what comes back")

@@ -434,7 +434,7 @@ START_TEST(test_arguments)
 		.cdb = (const uint8_t *)"",
 		.cdb_len = 1,
 	};
-	struct fake_status s = { 0 };
+	static struct fake_status s;
 	uint8_t bhs[ISCSI_BHS_LEN];
 	const struct iscsimux_pdu pdu = { .bhs = bhs };
 	unsigned i;
