@@ -354,19 +354,18 @@ WRONG = (
 )
 
 
-@test("a wrong script: status 2, where and why, and nothing is sent")
+@test("a wrong script: status 2, where and why, before anybody is asked")
 def wrong_scripts():
-    rig = ram()
-    opened = rig.daemon.call("stats.get")
     for text, line, column, why in WRONG:
-        path = script(text)
-        done = rig.daemon.iscsimux("raw", "-P", rig.portal, "-f", path,
-                                   check_status=2)
-        shows(done, f"^iscsimux: {re.escape(path)}:{line}:{column}: .*"
+        path = script(login("iqn.x") + text)
+        done = run([program("ISCSIMUX"), "raw", "-P", "127.0.0.1:1", "-f",
+                    path, "-S", tmp("nothing")], check_status=2)
+        shows(done, f"^iscsimux: {re.escape(path)}:{line + 4}:{column}: .*"
               f"{re.escape(why)}")
         check_equal(done.stdout, "", "stdout")
-    check_equal(rig.daemon.call("stats.get")["worker"].get("clients"),
-                opened["worker"].get("clients"), "clients")
+        told = run([program("ISCSIMUX"), "raw", "-P", "127.0.0.1:1", "-f",
+                    path, "-j"], check_status=2)
+        check_equal(loads(told)["error"]["exit_status"], 2, "exit status")
 
 
 @test("a wrong command line: status 2")
