@@ -78,7 +78,7 @@ struct adopting {
 	struct msg_adopt	 adopt;
 	int			 fd;
 	struct slices		 unread;
-	uint64_t		 charged;	/* outbound bytes */
+	uint64_t		 charged;	/* inbound bytes */
 	bool			 discard;	/* refused: swallow the rest */
 };
 

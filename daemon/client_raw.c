@@ -153,7 +153,7 @@ client_raw_clear(struct client *c)
 		close(c->adopting->fd);
 	slices_clear(c->worker->pool, &c->adopting->unread);
 	quota_give(c->quota,
-	    &(struct quota_amount){ .out = c->adopting->charged });
+	    &(struct quota_amount){ .in = c->adopting->charged });
 	free(c->adopting);
 	c->adopting = NULL;
 }
@@ -265,7 +265,7 @@ void
 client_adopt_payload(struct client *c, const uint8_t *data, uint32_t len)
 {
 	struct adopting *a = c->adopting;
-	struct quota_amount charge = { .out = len };
+	struct quota_amount charge = { .in = len };
 	char limit[96];
 
 	if (a == NULL || a->discard)
@@ -276,7 +276,7 @@ client_adopt_payload(struct client *c, const uint8_t *data, uint32_t len)
 	} else if (quota_take(c->quota, &charge, limit,
 	    sizeof(limit)) != NULL) {
 		refuse_adopt(c, MSG_R_QUOTA, "the bytes of the stream exceed "
-		    "the outbound quota");
+		    "the inbound quota");
 	} else {
 		a->charged += len;
 		if (slices_add_copy(c->worker->pool, &a->unread, data,
@@ -341,7 +341,7 @@ client_adopt_end(struct client *c)
 		    "follow than were announced");
 	if (!a->discard)
 		adopt(c);
-	quota_give(c->quota, &(struct quota_amount){ .out = a->charged });
+	quota_give(c->quota, &(struct quota_amount){ .in = a->charged });
 	slices_clear(c->worker->pool, &a->unread);
 	free(a);
 	c->adopting = NULL;
