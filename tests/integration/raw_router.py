@@ -461,7 +461,7 @@ def stop_reading(odd, pdu, task, limit, room):
 @test("64 PDUs of a task that nobody reads stop the connection, not others")
 def depth_of_task():
     odd = logged_in()
-    task = odd.raw.submit(command(9, read16(0, 1), NONE, 0x40))
+    task = odd.raw.submit(command(9, read16(0, 1), 8192, 0x40))
     odd.peer.receive(SCSI)
     # 8 KiB each: the socket of the client holds few of them.
     data = os.urandom(8192)
@@ -487,7 +487,7 @@ def bytes_in_all():
     odd = OddRig().connect().login("MaxRecvDataSegmentLength=1048576")
     other = bystander(odd)
     raw, peer = odd.raw, odd.peer
-    tasks = [raw.submit(command(i, read16(0, 1), NONE, 0x40))
+    tasks = [raw.submit(command(i, read16(0, 1), 1 << 20, 0x40))
              for i in range(100)]
     for _ in tasks:
         peer.receive(SCSI)
@@ -515,7 +515,7 @@ def bytes_in_all():
 @test("a client that is closed with all that waiting leaves nothing")
 def nothing_left():
     odd = logged_in()
-    task = odd.raw.submit(command(9, read16(0, 1), NONE, 0x40))
+    task = odd.raw.submit(command(9, read16(0, 1), 8192, 0x40))
     odd.peer.receive(SCSI)
     other = bystander(odd)
     head = odd.peer.pdu(DATA_IN, 9, b"", flags=0, consume=False, length=8192)
