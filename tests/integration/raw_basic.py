@@ -428,6 +428,23 @@ def ends():
     odd.peer.closed()
 
 
+@test("EVENT closed comes to who asked for no event, too")
+def closed_unasked():
+    odd = OddRig().connect(events=0).login()
+    odd.peer.socket.close()
+    odd.raw.over(errno.ECONNRESET)
+
+
+@test("over IPv6, addresses in brackets")
+def ipv6():
+    here = RamRig("--portal", "[::1]:0")
+    raw = here.raw()
+    told = raw.state()
+    check_equal((told.peer, told.local.rsplit(":", 1)[0]),
+                (here.portal, "[::1]"), "addresses")
+    raw.works()
+
+
 @test("the end of the connection ends its tasks, sent or not, once")
 def tasks_end():
     odd = OddRig()

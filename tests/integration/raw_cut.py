@@ -5,6 +5,7 @@
 Login, INQUIRY, a write with R2T, a read, a Logout, all with data segments of
 512 bytes. A proxy between daemon and target cuts. Whatever the byte: the
 daemon lives, the client is told, every task has one end, nothing is left.
+Faults of the daemon's own do the same without a proxy.
 """
 
 import errno
@@ -13,10 +14,11 @@ import select
 import socket
 import threading
 
-from harness import check, check_equal, main, scaled, split_portal, test
-from muxclient import (EVENT, FINAL, OK, READ, WRITE, Forked, bhs, command,
-                       read16, write16)
-from rawclient import INITIATOR, Raw
+from harness import (PATIENCE, check, check_equal, main, scaled,
+                     split_portal, test)
+from muxclient import (ERROR, EVENT, FINAL, OK, READ, SCSI, WRITE, Forked,
+                       bhs, command, read16, write16)
+from rawclient import INITIATOR, READ_DEADLINE, Raw
 from rawrig import RamRig
 
 TO_TARGET, TO_DAEMON = 0, 1
@@ -28,11 +30,11 @@ WORKERS = 4
 # Processes that cut, each with a proxy of its own.
 
 
-def rig():
+def rig(**keys):
     """A target that takes 512 bytes at a time, and a daemon."""
     return RamRig("--max-recv-dsl", "512", "--max-burst", "512",
                   "--first-burst", "512", "--initial-r2t", "yes",
-                  "--immediate-data", "no", broken=True)
+                  "--immediate-data", "no", broken=True, **keys)
 
 
 class Proxy:
@@ -147,6 +149,15 @@ def one_cut(raw, proxy, iqn, cut, data, number):
     raw.itts.clear()
 
 
+def begin_with(here, raw, *faults):
+    """OPEN, and faults from the connection's first byte on."""
+    check_equal(raw.open(here.portal).kind, OK, "answer to OPEN")
+    told = here.control.call("client.list")["clients"]
+    label, = {each["raw"] for each in told if each["name"] == raw.label}
+    for fault in faults:
+        here.control.call("fault.set", connection=label, **fault)
+
+
 def lengths_of(here):
     """How many bytes the exchange has in each direction."""
     proxy = Proxy(here.portal)
@@ -194,6 +205,77 @@ def dribble():
         data = os.urandom(512 * BLOCKS)
         check_whole(exchange(raw, here.target.iqn, data), data)
         raw.over((errno.ECONNRESET, errno.EPIPE))
+    raw.close()
+    here.wait_clean()
+
+
+@test("reads and writes of one byte: the exchange is as it should be")
+def short():
+    here = rig(allow_fault_injection=True)
+    raw = Raw(here.daemon, name="short")
+    for _ in range(scaled(5)):
+        begin_with(here, raw,
+                   {"direction": "read", "kind": "short", "bytes": 1},
+                   {"direction": "write", "kind": "short", "bytes": 1})
+        data = os.urandom(512 * BLOCKS)
+        check_whole(exchange(raw, here.target.iqn, data), data)
+        raw.over((errno.ECONNRESET, errno.EPIPE))
+    raw.close()
+    here.wait_clean()
+
+
+@test("a chosen error after so many bytes: that is what the client is told")
+def chosen_error():
+    here = rig(allow_fault_injection=True)
+    lengths = lengths_of(here)
+    raw = Raw(here.daemon, name="error")
+    for direction, name in ((TO_DAEMON, "read"), (TO_TARGET, "write")):
+        for after in range(0, lengths[direction], 5):
+            begin_with(here, raw, {"direction": name, "kind": "errno",
+                                   "errno": "ENETDOWN", "after": after})
+            tasks = exchange(raw, here.target.iqn, bytes(512 * BLOCKS))
+            event = raw.over(errno.ENETDOWN)
+            check_equal(event.bytes_in if direction == TO_DAEMON else
+                        event.bytes_out, after, f"bytes before the {name}")
+            check_equal(tasks[-1].pdu, None, "the end of the last task")
+            if tasks[-1].outcome.kind == ERROR:
+                # It was submitted to a connection that was gone already.
+                check_equal(tasks[-1].outcome.reason, "wrong-state", "ERROR")
+                continue
+            wanted = ("unknown",) if name == "read" and after else \
+                ("not-sent", "unknown") if after or name == "read" else \
+                ("not-sent",)
+            check(tasks[-1].outcome.outcome in wanted,
+                  f"{name} {after}: {tasks[-1].outcome}, wanted {wanted}")
+    raw.close()
+    here.wait_clean()
+
+
+@test("one bad byte behind the login, wherever it is, is never believed")
+def corrupt():
+    here = rig(allow_fault_injection=True)
+    whole = lengths_of(here)[TO_DAEMON]
+    raw = Raw(here.daemon, here.portal, name="corrupt")
+    raw.logged_in(raw.finish(raw.login_request(here.target.iqn, *KEYS)))
+    login = raw.state().bytes_in
+    raw.shut()
+    data = os.urandom(512 * BLOCKS)
+    late = 0
+    for at in range(login, whole, 2):
+        begin_with(here, raw, {"direction": "read", "kind": "corrupt",
+                               "after": at, "mask": 0x41})
+        # A TotalAHSLength that is not true moves the digest behind what the
+        # target has to say: then there is only the deadline, or its Logout.
+        raw.set(READ_DEADLINE, read_deadline=int(500 * PATIENCE))
+        tasks = exchange(raw, here.target.iqn, data)
+        late += raw.over((errno.EBADMSG, errno.ETIMEDOUT,
+                          errno.ECONNRESET)).code != errno.EBADMSG
+        for task in tasks[1:-1]:
+            if task.opcode == SCSI:
+                task.good()
+        check(len(tasks) < 5 or tasks[3].data == data, f"bad data, byte {at}")
+        check_equal(tasks[-1].outcome.outcome, "unknown", f"byte {at}")
+    check(late < 12, f"{late} bytes for whose end it had to wait")
     raw.close()
     here.wait_clean()
 

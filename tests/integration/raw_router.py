@@ -143,12 +143,43 @@ def not_on_a_session():
     raw.attach("disk")
     raw.shared = True
     for bad in (expect_tlv("one"), expect_tlv("none"), FREE_ITT,
-                tlv(4, bytes(9))):
+                tlv(4, b"\1" + bytes(8))):
         task = raw.submit(command(9, TEST_UNIT_READY), tlvs=bad)
         raw.finish(task)
         check(task.outcome.kind == ERROR and task.outcome.reason in
               ("bad-payload", "not-supported"), f"TLV {bad.hex()}: {task}")
     raw.works()
+
+
+@test("a tag that nobody waits for is the client's to use anew")
+def tag_again():
+    odd = logged_in()
+    raw, peer = odd.raw, odd.peer
+
+    def one():
+        task = raw.submit(command(9, TEST_UNIT_READY), expect="one")
+        peer.receive(SCSI)
+        peer.send(DATA_IN, 9, flags=0, consume=False)
+        raw.finish(task)
+
+    def none():
+        raw.put(command(9, TEST_UNIT_READY))
+        peer.receive(SCSI)
+
+    def cancelled():
+        task = raw.submit(command(9, TEST_UNIT_READY))
+        peer.receive(SCSI)
+        raw.cancel(task)
+        raw.finish(task)
+
+    for before in (one, none, cancelled):
+        for expect in ("one", "many", None):
+            before()
+            task = raw.submit(command(9, TEST_UNIT_READY), expect=expect)
+            peer.respond(peer.receive(SCSI))
+            raw.finish(task).good()
+            check_equal((raw.state().pending, raw.state().live), (0, 0),
+                        "pending, live")
 
 
 # --- Free tags
@@ -329,6 +360,9 @@ def unsolicited():
         check_equal([msg for msg in odd.raw.inbox if msg.kind == PDU], [],
                     "PDUs")
         check(not odd.peer.closed_now(), "the connection is gone")
+        told = odd.control.call("client.list")["clients"]
+        check_equal([each["unwanted_pdus"] for each in told],
+                    [0 if wanted else 60], "PDUs counted as not wanted")
 
 
 @test("on a session a copy goes to each client that asked, and to no other")
@@ -427,7 +461,7 @@ def stop_reading(odd, pdu, task, limit, room):
 @test("64 PDUs of a task that nobody reads stop the connection, not others")
 def depth_of_task():
     odd = logged_in()
-    task = odd.raw.submit(command(9, read16(0, 1), NONE, 0x40))
+    task = odd.raw.submit(command(9, read16(0, 1), 8192, 0x40))
     odd.peer.receive(SCSI)
     # 8 KiB each: the socket of the client holds few of them.
     data = os.urandom(8192)
@@ -453,7 +487,7 @@ def bytes_in_all():
     odd = OddRig().connect().login("MaxRecvDataSegmentLength=1048576")
     other = bystander(odd)
     raw, peer = odd.raw, odd.peer
-    tasks = [raw.submit(command(i, read16(0, 1), NONE, 0x40))
+    tasks = [raw.submit(command(i, read16(0, 1), 1 << 20, 0x40))
              for i in range(100)]
     for _ in tasks:
         peer.receive(SCSI)
@@ -481,7 +515,7 @@ def bytes_in_all():
 @test("a client that is closed with all that waiting leaves nothing")
 def nothing_left():
     odd = logged_in()
-    task = odd.raw.submit(command(9, read16(0, 1), NONE, 0x40))
+    task = odd.raw.submit(command(9, read16(0, 1), 8192, 0x40))
     odd.peer.receive(SCSI)
     other = bystander(odd)
     head = odd.peer.pdu(DATA_IN, 9, b"", flags=0, consume=False, length=8192)

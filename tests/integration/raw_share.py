@@ -199,6 +199,25 @@ def gone():
     odd.wait_clean()
 
 
+@test("the deadline and the events of OPEN are those of the session's client")
+def inherited():
+    odd = OddRig().connect(deadline=150, events=0).login()
+    raw, peer = odd.raw, odd.peer
+    cookie, nop = share_begin(odd)
+    peer.respond(nop, NOP_IN)
+    raw.attached = raw.answer_to(cookie)
+    task = raw.submit(command(9, TEST_UNIT_READY))
+    peer.receive(SCSI)
+    peer.respond(peer.receive(2), 0x22, response=0)
+    raw.finish(task)
+    check_equal((task.outcome.outcome, task.outcome.tmf), ("timed-out", 0),
+                "outcome")
+    peer.socket.close()
+    odd.daemon.wait_down("shared")
+    raw.ping()
+    check_equal(list(raw.inbox), [], "events that nobody asked for")
+
+
 # --- When it is refused
 
 @test("not before the login, not a discovery session, not above level 0")

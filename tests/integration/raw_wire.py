@@ -9,9 +9,9 @@ import random
 import struct
 
 from harness import check, check_equal, main, scaled, test
-from muxclient import (DATA_OUT, FINAL, LOGIN, LOGOUT, NONE, NOP_IN, NOP_OUT,
-                       PDU, REJECT, SCSI, TEST_UNIT_READY, TEXT, TMF, bhs,
-                       command, nop_out, text_request)
+from muxclient import (DATA_OUT, F_VOID, FINAL, LOGIN, LOGOUT, NONE, NOP_IN,
+                       NOP_OUT, PDU, REJECT, SCSI, SUBMIT, TEST_UNIT_READY,
+                       TEXT, TMF, bhs, command, frame, nop_out, text_request)
 from rawclient import (BIG_ENDIAN, DATA_DIGEST, HEADER_DIGEST, LOGIN_RSP,
                        MANUAL, RECV_DSL, SEND_DSL, SHOW_DIGESTS, UNCHECKED,
                        digest_tlv, login_pdu, login_text)
@@ -112,6 +112,28 @@ def literal_task():
             odd.peer.socket.sendall(back)
             odd.raw.finish(task)
             same(task.pdu.payload, bytes(back), f"opcode {answer:#x}")
+
+
+@test("a PDU in fragments is whole or not there")
+def fragments():
+    odd = OddRig().connect().login()
+    raw, peer = odd.raw, odd.peer
+    data = os.urandom(5000)
+    void, whole = (bhs(DATA_OUT, itt=itt, length=5000) + data
+                   for itt in (1, 2))
+    cookies = raw.cookie(), raw.cookie()
+    frames = [raw.fragments(pdu, cookie, size=1000)
+              for pdu, cookie in zip((void, whole), cookies)]
+    raw.requests.update(cookies)
+    for i in range(4):
+        raw.send_raw(frames[0][i] + frames[1][i])
+    raw.ping()
+    peer.quiet()
+    raw.send_raw(frame(SUBMIT, data[:10], cookies[0], F_VOID))
+    raw.send_raw(frames[1][4])
+    same(peer.take(len(whole)), whole, "the one that was not taken back")
+    raw.put(bhs(DATA_OUT, itt=3))
+    check_equal(peer.receive(DATA_OUT).itt, 3, "the next")
 
 
 @test("pings are the client's business, and so is every number")

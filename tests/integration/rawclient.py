@@ -209,6 +209,7 @@ class Raw(Mux):
 
     def __init__(self, daemon, portal=None, name="raw", **wanted):
         self.fds = collections.deque()
+        self.label = name
         self.shared = False
         self.default_deadline = 0
         self.cmdsn = 1
