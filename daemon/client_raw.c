@@ -285,6 +285,22 @@ client_adopt_payload(struct client *c, const uint8_t *data, uint32_t len)
 	}
 }
 
+/*
+ * May the connection begin?  If not, the ADOPT is refused.  Asked again at its
+ * end: other frames may come between those of an ADOPT.
+ */
+static bool
+may_adopt(struct client *c)
+{
+	if (c->attachment != NULL || c->raw != NULL)
+		refuse_adopt(c, MSG_R_BAD_STATE, "this connection has a "
+		    "session or a raw connection already");
+	else if (!access_raw_any(c->worker->config, &c->peer, geteuid()))
+		refuse_adopt(c, MSG_R_NOT_PERMITTED, "no raw rule of the "
+		    "configuration is for you");
+	return !c->adopting->discard;
+}
+
 /* The first frame: fields, and bytes behind them. */
 static void
 take_fields(struct client *c, const uint8_t *p, uint32_t len)
@@ -295,13 +311,7 @@ take_fields(struct client *c, const uint8_t *p, uint32_t len)
 	if (fields < 0)
 		refuse_adopt(c, MSG_R_BAD_PAYLOAD,
 		    "the payload of ADOPT can not be decoded");
-	else if (c->attachment != NULL || c->raw != NULL)
-		refuse_adopt(c, MSG_R_BAD_STATE, "this connection has a "
-		    "session or a raw connection already");
-	else if (!access_raw_any(c->worker->config, &c->peer, geteuid()))
-		refuse_adopt(c, MSG_R_NOT_PERMITTED, "no raw rule of the "
-		    "configuration is for you");
-	else
+	else if (may_adopt(c))
 		client_adopt_payload(c, p + fields, len - (uint32_t)fields);
 }
 
@@ -339,7 +349,7 @@ client_adopt_end(struct client *c)
 	if (!a->discard && a->unread.len < a->adopt.unread)
 		refuse_adopt(c, MSG_R_BAD_LENGTH, "fewer bytes of the stream "
 		    "follow than were announced");
-	if (!a->discard)
+	if (!a->discard && may_adopt(c))
 		adopt(c);
 	quota_give(c->quota, &(struct quota_amount){ .out = a->charged });
 	slices_clear(c->worker->pool, &a->unread);
