@@ -98,6 +98,9 @@ on_shared(void *arg, struct attachment *a, const struct refusal *why)
 	forget(c);
 	c->attachment = a;
 	c->session = session_of(a);
+	/* One that was told to go meanwhile still goes. */
+	if (client_dead(c))
+		return;
 	c->state = CLIENT_ATTACHED;
 	log_info(c->log, "%s: shares session %s", c->label,
 	    session_config(c->session)->name);
