@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/client_internal.h"
+#include "daemon/conn.h"
 #include "proto/msg_raw.h"
 
 /* --- answers --- */
@@ -153,7 +154,7 @@ client_raw_clear(struct client *c)
 	if (c->adopting == NULL)
 		return;
 	if (c->adopting->fd != -1)
-		close(c->adopting->fd);
+		conn_drop_fd(c->adopting->fd);
 	slices_clear(c->worker->pool, &c->adopting->unread);
 	quota_give(c->quota,
 	    &(struct quota_amount){ .out = c->adopting->charged });
@@ -225,7 +226,7 @@ refuse_adopt(struct client *c, uint16_t reason, const char *text)
 	a->discard = true;
 	slices_clear(c->worker->pool, &a->unread);
 	if (a->fd != -1)
-		close(a->fd);
+		conn_drop_fd(a->fd);
 	a->fd = -1;
 }
 

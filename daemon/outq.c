@@ -12,8 +12,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "daemon/conn.h"
 #include "daemon/outq.h"
 #include "daemon/session.h"
 #include "daemon/trim.h"
@@ -141,7 +141,7 @@ retire(struct outq *q)
 	if (m->type == FRAME_EVENT)
 		q->events--;
 	if (m->fd != -1)
-		close(m->fd);
+		conn_drop_fd(m->fd);
 	if (q->quota != NULL)
 		quota_give(q->quota, &m->charge);
 	if (m->ticket.raw != 0 && q->left != NULL)
@@ -215,7 +215,7 @@ outq_fd(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
 	struct outmsg *m = STAILQ_LAST(&q->list, outmsg, link);
 
 	if (error != 0 || m == NULL)
-		close(fd);
+		conn_drop_fd(fd);
 	else
 		m->fd = fd;
 	return error;
