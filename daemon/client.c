@@ -235,7 +235,8 @@ timer_due(void *arg)
 static bool
 must_pause(const struct client *c)
 {
-	return c->out.reply_bytes > CLIENT_REPLY_MAX ||
+	/* Descriptors are scarcer than bytes: no second one before the first. */
+	return c->out.reply_bytes > CLIENT_REPLY_MAX || c->out.fds > 0 ||
 	    (c->attachment != NULL && session_paused(c->attachment)) ||
 	    (c->raw != NULL && raw_paused(c->raw));
 }

@@ -10,16 +10,16 @@
 #include <sys/socket.h>
 
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/client_internal.h"
+#include "daemon/conn.h"
 #include "proto/msg.h"
 
 void
 client_fds_close(struct client *c)
 {
 	while (c->nfds > 0)
-		close(c->fds[--c->nfds]);
+		conn_drop_fd(c->fds[--c->nfds]);
 }
 
 /* Keep `fd`, or close it if there is no room; true if it was kept. */
@@ -27,7 +27,7 @@ static bool
 keep(struct client *c, int fd)
 {
 	if (c->nfds == CLIENT_FDS_MAX) {
-		close(fd);
+		conn_drop_fd(fd);
 		return false;
 	}
 	c->fds[c->nfds++] = fd;

@@ -233,7 +233,7 @@ collect(struct client *c, struct msg_listing_entry *e, size_t max)
 			.flags = session_flags(s),
 		};
 		strlcpy(e[n].session, conf->name, sizeof(e[n].session));
-		strlcpy(e[n].target, conf->target, sizeof(e[n].target));
+		strlcpy(e[n].target, session_target(s), sizeof(e[n].target));
 		n++;
 	}
 	return n;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/client_internal.h"
+#include "daemon/conn.h"
 #include "proto/msg_raw.h"
 
 /* --- answers --- */
@@ -98,6 +99,9 @@ on_shared(void *arg, struct attachment *a, const struct refusal *why)
 	forget(c);
 	c->attachment = a;
 	c->session = session_of(a);
+	/* One that was told to go meanwhile still goes. */
+	if (client_dead(c))
+		return;
 	c->state = CLIENT_ATTACHED;
 	log_info(c->log, "%s: shares session %s", c->label,
 	    session_config(c->session)->name);
@@ -150,7 +154,7 @@ client_raw_clear(struct client *c)
 	if (c->adopting == NULL)
 		return;
 	if (c->adopting->fd != -1)
-		close(c->adopting->fd);
+		conn_drop_fd(c->adopting->fd);
 	slices_clear(c->worker->pool, &c->adopting->unread);
 	quota_give(c->quota,
 	    &(struct quota_amount){ .in = c->adopting->charged });
@@ -222,7 +226,7 @@ refuse_adopt(struct client *c, uint16_t reason, const char *text)
 	a->discard = true;
 	slices_clear(c->worker->pool, &a->unread);
 	if (a->fd != -1)
-		close(a->fd);
+		conn_drop_fd(a->fd);
 	a->fd = -1;
 }
 
@@ -285,6 +289,22 @@ client_adopt_payload(struct client *c, const uint8_t *data, uint32_t len)
 	}
 }
 
+/*
+ * May the connection begin?  If not, the ADOPT is refused.  Asked again at its
+ * end: other frames may come between those of an ADOPT.
+ */
+static bool
+may_adopt(struct client *c)
+{
+	if (c->attachment != NULL || c->raw != NULL)
+		refuse_adopt(c, MSG_R_BAD_STATE, "this connection has a "
+		    "session or a raw connection already");
+	else if (!access_raw_any(c->worker->config, &c->peer, geteuid()))
+		refuse_adopt(c, MSG_R_NOT_PERMITTED, "no raw rule of the "
+		    "configuration is for you");
+	return !c->adopting->discard;
+}
+
 /* The first frame: fields, and bytes behind them. */
 static void
 take_fields(struct client *c, const uint8_t *p, uint32_t len)
@@ -295,13 +315,7 @@ take_fields(struct client *c, const uint8_t *p, uint32_t len)
 	if (fields < 0)
 		refuse_adopt(c, MSG_R_BAD_PAYLOAD,
 		    "the payload of ADOPT can not be decoded");
-	else if (c->attachment != NULL || c->raw != NULL)
-		refuse_adopt(c, MSG_R_BAD_STATE, "this connection has a "
-		    "session or a raw connection already");
-	else if (!access_raw_any(c->worker->config, &c->peer, geteuid()))
-		refuse_adopt(c, MSG_R_NOT_PERMITTED, "no raw rule of the "
-		    "configuration is for you");
-	else
+	else if (may_adopt(c))
 		client_adopt_payload(c, p + fields, len - (uint32_t)fields);
 }
 
@@ -339,7 +353,7 @@ client_adopt_end(struct client *c)
 	if (!a->discard && a->unread.len < a->adopt.unread)
 		refuse_adopt(c, MSG_R_BAD_LENGTH, "fewer bytes of the stream "
 		    "follow than were announced");
-	if (!a->discard)
+	if (!a->discard && may_adopt(c))
 		adopt(c);
 	quota_give(c->quota, &(struct quota_amount){ .in = a->charged });
 	slices_clear(c->worker->pool, &a->unread);

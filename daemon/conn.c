@@ -44,13 +44,23 @@ format_addr(const struct sockaddr_storage *sa, socklen_t len, char *buf,
 		snprintf(buf, size, "%s:%s", host, port);
 }
 
+void
+conn_drop_fd(int fd)
+{
+	const struct linger off = { .l_onoff = 0 };
+
+	/* It fails where there is nothing to wait for: no socket. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof(off));
+	close(fd);
+}
+
 static void
 socket_drop(struct conn *c)
 {
 	loop_io_free(c->io);
 	c->io = NULL;
 	if (c->fd != -1)
-		close(c->fd);
+		conn_drop_fd(c->fd);
 	c->fd = -1;
 }
 

@@ -70,6 +70,13 @@ struct conn *conn_adopt(struct worker *w, int fd, const struct conn_ops *ops,
 int conn_check_tcp(int fd);
 
 /*
+ * Close `fd`, which may be anybody's socket, without waiting for its bytes to
+ * leave: who shares it may have set SO_LINGER, which close(2) heeds even where
+ * the socket does not block.
+ */
+void conn_drop_fd(int fd);
+
+/*
  * What the connection is called where it is named: "" at first, or the name
  * of its session, or "raw-N" of a raw connection; cut at CONN_LABEL_MAX bytes.
  */

@@ -413,6 +413,9 @@ has_said(const struct loginwatch *lw, const char *key, const char *value)
 	const char *p, *after;
 
 	for (p = begin; p < end; p++) {
+		/* Nothing begins here that does not begin behind it. */
+		if (*p == BOUNDARY)
+			continue;
 		if (p > begin && p[-1] != '\0' && p[-1] != BOUNDARY)
 			continue;
 		after = skip_word(p, end, key);

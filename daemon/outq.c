@@ -12,8 +12,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "daemon/conn.h"
 #include "daemon/outq.h"
 #include "daemon/session.h"
 #include "daemon/trim.h"
@@ -140,8 +140,10 @@ retire(struct outq *q)
 		q->stray_bytes -= msg_len(m);
 	if (m->type == FRAME_EVENT)
 		q->events--;
-	if (m->fd != -1)
-		close(m->fd);
+	if (m->fd != -1) {
+		conn_drop_fd(m->fd);
+		q->fds--;
+	}
 	if (q->quota != NULL)
 		quota_give(q->quota, &m->charge);
 	if (m->ticket.raw != 0 && q->left != NULL)
@@ -214,11 +216,13 @@ outq_fd(struct outq *q, uint16_t type, uint16_t flags, uint64_t cookie,
 	    len, NULL);
 	struct outmsg *m = STAILQ_LAST(&q->list, outmsg, link);
 
-	if (error != 0 || m == NULL)
-		close(fd);
-	else
-		m->fd = fd;
-	return error;
+	if (error != 0 || m == NULL) {
+		conn_drop_fd(fd);
+		return error;
+	}
+	m->fd = fd;
+	q->fds++;
+	return 0;
 }
 
 /* A frame that carries the next part of a PDU's data. */

@@ -33,6 +33,7 @@ struct outq {
 	uint64_t		 reply_bytes;	/* of them, replies */
 	uint64_t		 stray_bytes;	/* of unsolicited PDUs */
 	uint32_t		 events;	/* EVENT frames in the list */
+	uint32_t		 fds;		/* descriptors in the list */
 	/* A PDU with a ticket has left or was dropped; may be NULL. */
 	void			(*left)(void *arg,
 				    const struct session_ticket *ticket);

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon/raw_internal.h"
 #include "daemon/session_internal.h"
@@ -359,7 +358,7 @@ fail:
 	if (r != NULL)
 		reap(r);
 	slices_clear(w->pool, unread);
-	close(fd);
+	conn_drop_fd(fd);
 	return NULL;
 }
 

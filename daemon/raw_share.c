@@ -13,6 +13,9 @@
 #include "daemon/raw_internal.h"
 #include "daemon/session_internal.h"
 
+/* Answers to pings that may wait to be written, in bytes. */
+#define PONG_BYTES_MAX	(64u * 1024)
+
 /* --- to a session --- */
 
 static bool
@@ -206,6 +209,11 @@ raw_share_ping(struct raw *r, const struct rxpdu *pdu)
 {
 	if (iscsi_ttt(pdu->bhs) == ISCSI_TAG_NONE)
 		return;
+	if (raw_unsent(r) > PONG_BYTES_MAX) {
+		raw_fail(r, EPROTO, "the target sends pings and does not read "
+		    "the answers");
+		return;
+	}
 	if (send_nop(r, pdu->bhs + ISCSI_OFF_LUN, ISCSI_TAG_NONE,
 	    iscsi_ttt(pdu->bhs)) != 0)
 		raw_fail(r, ENOMEM, "out of memory");

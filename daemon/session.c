@@ -242,7 +242,7 @@ session_connect(struct session *s)
 	s->phase = SESSION_CONNECTING;
 	s->next_try = 0;
 	s->adopted = false;
-	*s->initiator = '\0';
+	*s->initiator = *s->target = '\0';
 	session_make_isid(s);
 	s->pump = pump_dial(s->worker, portal->host, portal->port,
 	    s->config->connect_timeout, &session_pump_ops, s);
@@ -526,7 +526,7 @@ session_info_get(struct session *s, struct session_info *out)
 
 	*out = (struct session_info){
 		.name = s->config->name,
-		.target = s->config->target,
+		.target = session_target(s),
 		.portal = s->config->portal.text,
 		.peer = conn == NULL ? "" : conn_peer(conn),
 		.local = conn == NULL ? "" : conn_local(conn),

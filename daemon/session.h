@@ -200,6 +200,9 @@ struct pump *session_unshare(struct attachment *a, struct msg_raw_params *out,
  */
 bool session_nexus(const struct session *s, struct loginwatch_nexus *out);
 
+/* The target's name: of a shared session the one that it really has. */
+const char *session_target(const struct session *s);
+
 /* enum msg_listing_flag. */
 uint8_t session_flags(const struct session *s);
 

@@ -219,6 +219,7 @@ struct session {
 	bool			 recovers;	/* logs in again by itself */
 	uint32_t		 raw_flags;	/* settings to go back with */
 	char			 initiator[ISCSI_NAME_MAX + 1];	/* if not ours */
+	char			 target[MSG_TARGET_MAX + 1];	/* shared: really */
 
 	struct pump		*pump;
 	struct login		*login;

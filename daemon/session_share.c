@@ -159,6 +159,7 @@ session_share(struct worker *w, const struct session_shared *what,
 	s->adopted = what->adopted;
 	s->recovers = s->own_config == NULL && same_place(s, what);
 	strlcpy(s->initiator, what->initiator, sizeof(s->initiator));
+	strlcpy(s->target, what->params->target, sizeof(s->target));
 	take_params(s, what->params);
 	s->pump = what->pump;
 	pump_set_owner(s->pump, &session_pump_ops, s);
@@ -183,8 +184,8 @@ ended(void *arg)
 		session_free(s, "its last client has gone");
 		return;
 	}
-	s->shared = s->stopping = false;
-	*s->initiator = '\0';
+	s->shared = s->adopted = s->stopping = false;
+	*s->initiator = *s->target = '\0';
 	session_make_isid(s);
 }
 
@@ -236,7 +237,7 @@ tell_params(const struct session *s, struct msg_raw_params *out)
 		out->flags |= MSG_RAW_ADOPTED;
 	out->flags |= s->raw_flags;
 	memcpy(out->isid, s->isid, sizeof(out->isid));
-	strlcpy(out->target, s->config->target, sizeof(out->target));
+	strlcpy(out->target, session_target(s), sizeof(out->target));
 }
 
 struct pump *
@@ -261,7 +262,7 @@ session_unshare(struct attachment *a, struct msg_raw_params *out,
 	tell_params(s, out);
 	strlcpy(initiator, s->initiator, ISCSI_NAME_MAX + 1);
 	s->pump = NULL;
-	s->shared = false;
+	s->shared = s->adopted = false;
 	s->up_since = 0;
 	s->phase = SESSION_IDLE;
 	loop_timer_clear(s->timer);
@@ -270,9 +271,15 @@ session_unshare(struct attachment *a, struct msg_raw_params *out,
 	router_reset(s->router);
 	if (s->own_config != NULL)
 		session_free(s, "it was unshared");
-	*s->initiator = '\0';
+	*s->initiator = *s->target = '\0';
 	session_make_isid(s);
 	return pump;
+}
+
+const char *
+session_target(const struct session *s)
+{
+	return *s->target != '\0' ? s->target : s->config->target;
 }
 
 bool
@@ -281,7 +288,7 @@ session_nexus(const struct session *s, struct loginwatch_nexus *out)
 	*out = (struct loginwatch_nexus){
 		.initiator = *s->initiator != '\0' ? s->initiator :
 		    s->worker->config->initiator_name,
-		.target = s->config->target,
+		.target = session_target(s),
 		.isid = s->isid,
 	};
 	return s->phase != SESSION_IDLE && out->initiator != NULL &&

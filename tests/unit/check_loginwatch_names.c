@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "tests/unit/loginwatch_fixture.h"
 #include "tests/unit/unit.h"
@@ -179,6 +180,26 @@ START_TEST(test_names_overflow)
 }
 END_TEST
 
+/*
+ * Bytes that stand for the ends of PDUs, sent by the client in great number:
+ * to look for names takes time in proportion to the text, not to its square.
+ */
+START_TEST(test_names_boundaries)
+{
+	static char text[LOGINWATCH_TEXT_MAX - 1024];
+	clock_t begin;
+
+	memset(text, '\1', sizeof(text));
+	say_len(OPER | C, text, sizeof(text));
+	begin = clock();
+	ck_assert(!names(OPER | C, ""));
+	ck_assert_int_lt(clock() - begin, CLOCKS_PER_SEC / 4);
+	ck_assert(names(OP_END, "\n" NAMES));
+	ck_assert(names(OP_END, "\1\1Initiator\1Name=" HOST "\1\n"
+	    "TargetName=" DISK "\n"));
+}
+END_TEST
+
 static void
 add_naming(Suite *suite)
 {
@@ -192,6 +213,7 @@ add_naming(Suite *suite)
 	tcase_add_test(tcase, test_longer_name_every_cut);
 	tcase_add_test(tcase, test_names_far_apart);
 	tcase_add_test(tcase, test_names_overflow);
+	tcase_add_test(tcase, test_names_boundaries);
 }
 
 int
