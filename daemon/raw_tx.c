@@ -213,7 +213,8 @@ raw_tasks_due(void *arg)
 
 /*
  * Tell the client that nobody waits for its task any more.  With `over` the
- * tag is free, too.
+ * tag is free, too; without, its PDU is sent yet if it was not, and so the
+ * client must not take it for not-sent.
  */
 void
 raw_outcome(struct raw *r, struct raw_task *t, enum msg_outcome_code outcome,
@@ -221,7 +222,7 @@ raw_outcome(struct raw *r, struct raw_task *t, enum msg_outcome_code outcome,
 {
 	struct msg_outcome o = {
 		.outcome = (uint8_t)outcome,
-		.flags = t->sent ? 0 : MSG_OUTCOME_F_NOT_SENT,
+		.flags = over && !t->sent ? MSG_OUTCOME_F_NOT_SENT : 0,
 		.tmf_response = MSG_TMF_NO_RESPONSE,
 		.reason = reason,
 		.itt = t->itt,
