@@ -121,7 +121,8 @@ void raw_rx_task_gone(struct raw *r, struct raw_task *t);
 void raw_hold(struct raw *r);
 
 /* raw_share.c */
-void raw_share_answer(struct raw *r, const struct rxpdu *pdu);
+void raw_share_answer(struct raw *r, struct raw_task *t,
+    const struct rxpdu *pdu, bool over);
 void raw_share_ping(struct raw *r, const struct rxpdu *pdu);
 void raw_share_over(void *arg);
 void raw_share_fail(struct raw *r, uint16_t reason, const char *text);
