@@ -323,6 +323,15 @@ fx_adopt_fd(int fd, struct slices *unread)
 	    unread == NULL ? &none : unread, &fx.why);
 }
 
+struct raw *
+fx_unshare(void)
+{
+	struct raw_owner who = owner();
+
+	memset(&fx.why, 0, sizeof(fx.why));
+	return raw_unshare(fx.worker, fx.a, &who, &fx.why);
+}
+
 static uint16_t
 port(void)
 {

@@ -103,6 +103,8 @@ void fx_teardown(void);
 void fx_adopt(void);
 /* Try to adopt `fd`; fx.why says why not. */
 struct raw *fx_adopt_fd(int fd, struct slices *unread);
+/* Take it back from the session of fx.a; fx.why says why not. */
+struct raw *fx_unshare(void);
 /* Open one, with fx.raw; news of it follow. */
 void fx_open(void);
 /* The target takes the connection. */
