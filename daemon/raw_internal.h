@@ -108,6 +108,7 @@ struct txpdu *raw_tx_next(void *arg);
 void raw_tx_restamp(void *arg, struct txpdu *pdu);
 void raw_tx_on_wire(void *arg, struct txpdu *pdu);
 void raw_tx_on_sent(void *arg, struct txpdu *pdu);
+void raw_tx_forget(struct raw *r);
 void raw_tx_clear(struct raw *r);
 uint64_t raw_unsent(const struct raw *r);
 void raw_tasks_due(void *arg);

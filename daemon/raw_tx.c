@@ -412,6 +412,31 @@ raw_unsent(const struct raw *r)
 	return r->queue_bytes + (r->pump == NULL ? 0 : pump_unsent(r->pump));
 }
 
+static void
+give_cmdsn_back(struct txpdu *pdu, void *arg)
+{
+	uint32_t cmdsn = get_be32(pdu->bhs + ISCSI_OFF_CMDSN);
+	struct raw *r = arg;
+
+	if ((iscsi_opcode_traits(iscsi_opcode(pdu->bhs)) & ISCSI_T_CMDSN) !=
+	    0 && serial_lt(cmdsn, r->params.cmdsn))
+		r->params.cmdsn = cmdsn;
+}
+
+/*
+ * What is not on the wire will never be: its CmdSNs are those of the next
+ * requests, or the target would wait for them.
+ */
+void
+raw_tx_forget(struct raw *r)
+{
+	struct txpdu *pdu;
+
+	pump_foreach_unsent(r->pump, give_cmdsn_back, r);
+	STAILQ_FOREACH(pdu, &r->queue, link)
+		give_cmdsn_back(pdu, r);
+}
+
 void
 raw_tx_clear(struct raw *r)
 {

@@ -252,6 +252,35 @@ START_TEST(test_export_at_once)
 }
 END_TEST
 
+/* Requests that are not sent keep no CmdSN. */
+START_TEST(test_export_of_unsent)
+{
+	struct msg_exported m;
+	struct slices unread;
+	uint8_t *bhs;
+	uint32_t i;
+
+	fx_adopt();
+	for (i = 0; i < 4; i++) {
+		bhs = command(7 + i);
+		put_be32(bhs + ISCSI_OFF_CMDSN, CMDSN + i);
+		accepted(bhs, 0, 1 + i);
+		if (i == 1)
+			UNTIL(state().unsent == 0);
+	}
+	accepted(request(ISCSI_OP_DATA_OUT, ISCSI_FLAG_FINAL, 7), 4, 9);
+	ck_assert_uint_eq(state().params.cmdsn, CMDSN + 4);
+	slices_init(&unread);
+	close(raw_export(fx.raw, &m, &unread, &fx.why));
+	fx.raw = NULL;
+	ck_assert_uint_eq(m.params.cmdsn, CMDSN + 2);
+	for (i = 0; i < 4; i++)
+		outcome(1 + i, i < 2 ? MSG_OUTCOME_UNKNOWN :
+		    MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
+	no_news();
+}
+END_TEST
+
 START_TEST(test_export_in_the_middle)
 {
 	struct msg_exported m;
@@ -583,6 +612,7 @@ main(void)
 	tcase_add_test(tc, test_adopt_with_bytes);
 	tcase_add_test(tc, test_export);
 	tcase_add_test(tc, test_export_at_once);
+	tcase_add_test(tc, test_export_of_unsent);
 	tcase_add_test(tc, test_export_in_the_middle);
 	tcase_add_test(tc, test_share);
 	tcase_add_test(tc, test_while_it_is_shared);
