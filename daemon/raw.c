@@ -462,6 +462,7 @@ raw_export(struct raw *r, struct msg_exported *out, struct slices *unread,
 
 	if (!export_allowed(r, why))
 		return -1;
+	raw_tx_forget(r);
 	*out = (struct msg_exported){ .params = r->params };
 	if (r->have_cmdsn && r->have_statsn)
 		out->params.flags |= MSG_RAW_NUMBERS;

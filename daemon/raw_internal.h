@@ -108,6 +108,7 @@ struct txpdu *raw_tx_next(void *arg);
 void raw_tx_restamp(void *arg, struct txpdu *pdu);
 void raw_tx_on_wire(void *arg, struct txpdu *pdu);
 void raw_tx_on_sent(void *arg, struct txpdu *pdu);
+void raw_tx_forget(struct raw *r);
 void raw_tx_clear(struct raw *r);
 uint64_t raw_unsent(const struct raw *r);
 void raw_tasks_due(void *arg);
@@ -121,7 +122,8 @@ void raw_rx_task_gone(struct raw *r, struct raw_task *t);
 void raw_hold(struct raw *r);
 
 /* raw_share.c */
-void raw_share_answer(struct raw *r, const struct rxpdu *pdu);
+void raw_share_answer(struct raw *r, struct raw_task *t,
+    const struct rxpdu *pdu, bool over);
 void raw_share_ping(struct raw *r, const struct rxpdu *pdu);
 void raw_share_over(void *arg);
 void raw_share_fail(struct raw *r, uint16_t reason, const char *text);

@@ -310,7 +310,7 @@ on_task_pdu(struct raw *r, struct raw_task *t, struct rxpdu *pdu, bool over)
 
 	switch (t->waits) {
 	case RAW_WAITS_DAEMON:
-		raw_share_answer(r, pdu);
+		raw_share_answer(r, t, pdu, over);
 		return;
 	case RAW_WAITS_NONE:
 		if (over) {

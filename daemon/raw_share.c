@@ -174,20 +174,17 @@ become_session(struct raw *r)
 }
 
 /*
- * A PDU with the tag of the daemon's NOP-Out: its NOP-In tells the numbers
+ * A PDU of the task of the daemon's NOP-Out: its NOP-In tells the numbers
  * (RFC 7143 section 11.19), and now no task is live that could change them.
+ * With `over` the target is through with it, whatever it answered.
  */
 void
-raw_share_answer(struct raw *r, const struct rxpdu *pdu)
+raw_share_answer(struct raw *r, struct raw_task *t, const struct rxpdu *pdu,
+    bool over)
 {
-	uint8_t opcode = iscsi_opcode(pdu->bhs);
-	uint32_t itt = iscsi_opcode(pdu->bhs) == ISCSI_OP_REJECT ?
-	    ISCSI_TAG_NONE : iscsi_itt(pdu->bhs);
-	struct raw_task *t = NULL;
-
-	if (opcode == ISCSI_OP_NOP_IN)
-		t = raw_router_find(r->router, itt);
-	if (t == NULL) {
+	if (iscsi_opcode(pdu->bhs) != ISCSI_OP_NOP_IN) {
+		if (over)
+			raw_router_remove(r->router, t);
 		raw_share_over(r);
 		return;
 	}

@@ -213,7 +213,8 @@ raw_tasks_due(void *arg)
 
 /*
  * Tell the client that nobody waits for its task any more.  With `over` the
- * tag is free, too.
+ * tag is free, too; without, its PDU is sent yet if it was not, and so the
+ * client must not take it for not-sent.
  */
 void
 raw_outcome(struct raw *r, struct raw_task *t, enum msg_outcome_code outcome,
@@ -221,7 +222,7 @@ raw_outcome(struct raw *r, struct raw_task *t, enum msg_outcome_code outcome,
 {
 	struct msg_outcome o = {
 		.outcome = (uint8_t)outcome,
-		.flags = t->sent ? 0 : MSG_OUTCOME_F_NOT_SENT,
+		.flags = over && !t->sent ? MSG_OUTCOME_F_NOT_SENT : 0,
 		.tmf_response = MSG_TMF_NO_RESPONSE,
 		.reason = reason,
 		.itt = t->itt,
@@ -409,6 +410,31 @@ uint64_t
 raw_unsent(const struct raw *r)
 {
 	return r->queue_bytes + (r->pump == NULL ? 0 : pump_unsent(r->pump));
+}
+
+static void
+give_cmdsn_back(struct txpdu *pdu, void *arg)
+{
+	uint32_t cmdsn = get_be32(pdu->bhs + ISCSI_OFF_CMDSN);
+	struct raw *r = arg;
+
+	if ((iscsi_opcode_traits(iscsi_opcode(pdu->bhs)) & ISCSI_T_CMDSN) !=
+	    0 && serial_lt(cmdsn, r->params.cmdsn))
+		r->params.cmdsn = cmdsn;
+}
+
+/*
+ * What is not on the wire will never be: its CmdSNs are those of the next
+ * requests, or the target would wait for them.
+ */
+void
+raw_tx_forget(struct raw *r)
+{
+	struct txpdu *pdu;
+
+	pump_foreach_unsent(r->pump, give_cmdsn_back, r);
+	STAILQ_FOREACH(pdu, &r->queue, link)
+		give_cmdsn_back(pdu, r);
 }
 
 void
