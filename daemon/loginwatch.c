@@ -443,7 +443,8 @@ loginwatch_names(struct loginwatch *lw, const uint8_t *bhs,
 	add_said(lw, bhs, data, len);
 	/* Of what was too much to keep, anything may have been said. */
 	named = lw->said.over || (lw->said.len > 0 &&
-	    has_said(lw, "InitiatorName=", nexus->initiator) &&
+	    (nexus->initiator == NULL ||
+	    has_said(lw, "InitiatorName=", nexus->initiator)) &&
 	    has_said(lw, "TargetName=", nexus->target));
 	lw->said.len = before;
 	lw->said.over = over;

@@ -65,7 +65,7 @@ struct loginwatch_result {
 
 /* A session of somebody, by what reinstates it (section 6.3.5). */
 struct loginwatch_nexus {
-	const char	*initiator;
+	const char	*initiator;	/* NULL: not known, may be any */
 	const char	*target;
 	const uint8_t	*isid;		/* 6 bytes */
 };

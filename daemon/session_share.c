@@ -285,14 +285,19 @@ session_target(const struct session *s)
 bool
 session_nexus(const struct session *s, struct loginwatch_nexus *out)
 {
+	const char *own = s->worker->config->initiator_name;
+
 	*out = (struct loginwatch_nexus){
-		.initiator = *s->initiator != '\0' ? s->initiator :
-		    s->worker->config->initiator_name,
 		.target = session_target(s),
 		.isid = s->isid,
 	};
-	return s->phase != SESSION_IDLE && out->initiator != NULL &&
-	    *out->initiator != '\0';
+	if (*s->initiator != '\0')
+		out->initiator = s->initiator;
+	else if (*s->target == '\0')
+		out->initiator = own != NULL ? own : "";
+	/* Else somebody else has logged in, under a name of his own. */
+	return s->phase != SESSION_IDLE &&
+	    (out->initiator == NULL || *out->initiator != '\0');
 }
 
 struct pump *

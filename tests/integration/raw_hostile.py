@@ -15,10 +15,10 @@ import struct
 from harness import (PATIENCE, TIMEOUT, check, check_equal, main, test,
                      wait_until)
 from iscsimuxd import session
-from muxclient import (ATTACHED, F_FD, F_MORE, LIST, NOP_IN, NOP_OUT, OK,
-                       PING, Mux, frame, string)
-from rawclient import (ADOPT, EXPORT, SHARE, Params, Raw, adopt_payload,
-                       login_pdu, login_text)
+from muxclient import (ATTACHED, F_FD, F_MORE, LIST, LOGIN, NOP_IN, NOP_OUT,
+                       OK, PING, Mux, frame, string)
+from rawclient import (ADOPT, EXPORT, INITIATOR, ISID, SHARE, Params, Raw,
+                       adopt_payload, login_pdu, login_text)
 from rawrig import OddRig, RamRig, ping
 
 LINGER = 3600
@@ -97,6 +97,30 @@ def other_target():
     other.finish(task)
     check_equal((task.outcome.outcome, task.outcome.reason),
                 ("refused", "would-reinstate"), "outcome")
+
+
+@test("a session on an adopted socket is not reinstated, whoever logged in")
+def adopted_nexus():
+    rig = OddRig()
+    raw = Raw(rig.daemon)
+    connection = connection_to(rig.target.portal)
+    rig.peer = rig.target.accept()
+    check_equal(raw.adopt(connection, Params(
+        phase=1, target=rig.target.iqn, isid=ISID)).kind, OK, "ADOPT")
+    connection.close()
+    cookie = raw.send(SHARE, string("adopted"))
+    rig.peer.send(NOP_IN, rig.peer.receive(NOP_OUT).itt)
+    check_equal(raw.answer_to(cookie).kind, ATTACHED, "answer to SHARE")
+    other = OddRig.connect(rig, Raw(rig.daemon, name="other")).raw
+    for name in (INITIATOR, "iqn.2026-01.org.example:x"):
+        task = other.finish(other.submit(login_pdu(
+            login_text(rig.target.iqn, name=name))))
+        check_equal((task.outcome.outcome, task.outcome.reason),
+                    ("refused", "would-reinstate"), f"Login of {name}")
+    # Another ISID is another session.
+    other.submit(login_pdu(login_text(rig.target.iqn, name="iqn.x:y"),
+                           isid=b"\x80\0\0\0\0\x77"))
+    rig.peer.receive(LOGIN)
 
 
 # --- Descriptors
