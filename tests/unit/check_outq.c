@@ -76,6 +76,7 @@ teardown(void)
 	ck_assert_uint_eq(q.reply_bytes, 0);
 	ck_assert_uint_eq(q.stray_bytes, 0);
 	ck_assert_uint_eq(q.events, 0);
+	ck_assert_uint_eq(q.fds, 0);
 	ck_assert_uint_eq(quota->used.out, 0);
 	quota_unref(quota);
 	ck_assert_uint_eq(worker_free(w), 0);
@@ -169,7 +170,9 @@ START_TEST(test_fd_goes_alone)
 	second = put_fd(4, 40);
 	put_frame(5, 50);
 	put_frame(6, 60);
+	ck_assert_uint_eq(q.fds, 2);
 	ck_assert_int_eq(flush(), OUTQ_EMPTY);
+	ck_assert_uint_eq(q.fds, 0);
 	ck_assert_uint_eq(receive(buf, sizeof(buf), &fd), 2 * HEAD + 30);
 	ck_assert_int_eq(fd, -1);
 	ck_assert_uint_eq(receive(buf, sizeof(buf), &fd), HEAD + 30);

@@ -62,14 +62,14 @@ START_TEST(test_share)
 
 	fx_adopt();
 	bhs = command(7);
-	put_be32(bhs + ISCSI_OFF_CMDSN, CMDSN + 3);
+	put_be32(bhs + ISCSI_OFF_CMDSN, CMDSN + 5);
 	begun(bhs, MSG_EXPECT_MANY, 1);
 	fx.statsn += 4;
 	fx.expcmdsn += 4;
 	say(from_target(ISCSI_OP_SCSI_RSP, ISCSI_FLAG_FINAL, 7), NULL, 0);
 	pdu_news(ISCSI_OP_SCSI_RSP, 0, 1);
 	share();
-	ck_assert_uint_eq(get_be32(nop + ISCSI_OFF_CMDSN), CMDSN + 4);
+	ck_assert_uint_eq(get_be32(nop + ISCSI_OFF_CMDSN), CMDSN + 6);
 	ck_assert_uint_eq(get_be32(nop + ISCSI_OFF_EXPSTATSN), STATSN + 5);
 	/* What the target says counts, whatever was seen. */
 	fx.statsn = 500;
