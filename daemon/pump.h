@@ -24,6 +24,9 @@
 #include "daemon/trace.h"
 #include "proto/pdu.h"
 
+/* Bytes charged outbound for a PDU besides its data. */
+#define TXPDU_CHARGE_BASE	128
+
 struct conn;
 struct pump;
 struct quota;

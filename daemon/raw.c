@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "daemon/raw_internal.h"
-#include "daemon/session_internal.h"
 
 /* --- the end --- */
 

@@ -15,6 +15,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/conn.h"
+#include "daemon/guard.h"
 #include "daemon/log.h"
 #include "daemon/loginwatch.h"
 #include "daemon/loop.h"
@@ -22,6 +23,7 @@
 #include "daemon/raw.h"
 #include "daemon/raw_router.h"
 #include "daemon/worker.h"
+#include "proto/frame.h"
 #include "proto/iscsi.h"
 
 /* Above these the connection is not read until the client has read. */

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "daemon/raw_internal.h"
-#include "daemon/session_internal.h"
 #include "proto/serial.h"
 
 /* --- numbers --- */

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "daemon/raw_internal.h"
-#include "daemon/session_internal.h"
 
 bool
 raw_flag(const struct raw *r, uint32_t flag)

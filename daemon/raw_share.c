@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "daemon/raw_internal.h"
-#include "daemon/session_internal.h"
 
 /* Answers to pings that may wait to be written, in bytes. */
 #define PONG_BYTES_MAX	(64u * 1024)

@@ -181,6 +181,12 @@ struct session_shared {
 struct session *session_share(struct worker *w,
     const struct session_shared *what, struct refusal *why);
 
+/*
+ * A session made by session_share() has no client any more: log out, and be
+ * gone, or be idle again if it is a configured one.
+ */
+void session_share_end(struct session *s);
+
 /* True if session_share() could take that name now; else `why` is filled. */
 bool session_name_free(struct worker *w, const char *name,
     struct refusal *why);

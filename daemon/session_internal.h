@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "daemon/conf.h"
+#include "daemon/guard.h"
 #include "daemon/ittmap.h"
 #include "daemon/log.h"
 #include "daemon/login.h"
@@ -43,8 +44,6 @@
 #define TASK_CHARGE_TEXT	65536
 /* Largest data segment of a SCSI Response: sense and response data. */
 #define TASK_SENSE_MAX		4096
-/* Bytes charged outbound for a PDU besides its data. */
-#define TXPDU_CHARGE_BASE	128
 /* Statuses are acknowledged after this long when nothing else is sent. */
 #define SESSION_ACK_DELAY_MS	2000
 /* Answers to pings of the target that may wait to be written. */
@@ -280,9 +279,6 @@ void session_logged_out(struct session *s);
 void session_make_isid(struct session *s);
 extern const struct pump_ops session_pump_ops;
 
-/* session_share.c */
-void session_share_end(struct session *s);
-
 /* session_login.c */
 void session_on_connected(void *arg);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
@@ -344,8 +340,6 @@ bool guard_data_out(const struct session *s, struct task *t,
     const struct txpdu *pdu, struct refusal *why);
 bool guard_text_more(const struct session *s, const struct task *t,
     const struct txpdu *pdu, struct refusal *why);
-bool guard_no(struct refusal *why, uint16_t reason, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 uint32_t guard_burst(const struct session *s, const uint8_t *bhs);
 
 /* session_tx.c */
