@@ -172,7 +172,7 @@ abort_task(struct task *t, enum task_end why)
 	t->end = (uint8_t)why;
 	switch (t->state) {
 	case TASK_STAMPED:
-		session_tx_withdraw(t);
+		session_withdraw(t);
 		/* FALLTHROUGH */
 	case TASK_QUEUED:
 		session_tx_drop_data(t);

@@ -2,13 +2,13 @@
 /*
  * What the files of a client share among themselves:
  *
- *   client.c	     its life: reading, writing, time-outs, the end
- *   client_frames.c frames other than SUBMIT, and every reply
- *   client_submit.c a PDU from its SUBMIT frames to the session
- *	 client_raw.c    frames of raw connections
- *	 client_fds.c    descriptors that come along
- *   client_news.c   what the session says: PDUs, outcomes, events
- *   outq.c	     what waits to be written
+ *	client.c	its life: reading, writing, time-outs, the end
+ *	client_frames.c	small frames of sessions, and every reply
+ *	client_raw.c	frames of raw connections
+ *	client_submit.c	a PDU from its SUBMIT frames to the session
+ *	client_fds.c	descriptors that come along
+ *	client_news.c	what the session says: PDUs, outcomes, events
+ *	outq.c		what waits to be written
  *
  * Nothing outside of these files includes this header.
  */

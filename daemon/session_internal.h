@@ -2,17 +2,18 @@
 /*
  * What the files of the session share among themselves:
  *
- *   session.c	 life: connect, up, down, log out; the public face
- *   session_login.c  the login
- *	 session_share.c  sessions made of a raw connection
- *   attachment.c a client's share of it: attach, detach, submit
- *   guard.c	 what a client may submit, checked before anything is queued
- *   task.c	 one task from SUBMIT to its one outcome; deadlines
- *   r2t.c	 what a target asked for and got of a task's data
- *   abort.c	 ABORT TASK, orphans, quarantine, task management's effects
- *   gap.c	 CmdSNs that a Reject may have left unused
- *   session_tx.c what goes out next, stamped as it goes
- *   session_rx.c what a target's PDU means and who gets it
+ *	session.c		life: connect, up, down, log out; the public face
+ *	session_login.c		the login
+ *	session_share.c		sessions made of a raw connection
+ *	attachment.c		a client's share of it: attach, detach, submit
+ *	guard.c			what a client may submit, before it is queued
+ *	task.c			one task from SUBMIT to its outcome; deadlines
+ *	r2t.c			what a target asked for and got of a task's data
+ *	abort.c			ABORT TASK, orphans, quarantine, what TMFs do
+ *	gap.c			CmdSNs that a Reject may have left unused
+ *	session_tx.c		what goes out next, stamped as it goes
+ *	session_withdraw.c	what is taken back before it went
+ *	session_rx.c		what a target's PDU means and who gets it
  *
  * Nothing outside of these files includes this header.
  */
@@ -352,12 +353,14 @@ void session_tx_request(struct task *t);
 void session_tx_ready(struct attachment *a);
 void session_tx_data(struct task *t, struct txpdu *pdu);
 int session_tx_answer(struct session *s, const uint8_t *bhs);
-void session_tx_withdraw(struct task *t);
 void session_tx_drop_data(struct task *t);
 void session_tx_detach(struct attachment *a);
 struct task *session_tx_daemon(struct session *s, enum task_kind kind,
     const uint8_t *bhs, struct task_queue *q);
 void session_tx_clear(struct session *s);
+
+/* session_withdraw.c */
+void session_withdraw(struct task *t);
 
 /* session_rx.c */
 void session_rx_pdu(void *arg, struct rxpdu *pdu);

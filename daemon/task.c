@@ -225,7 +225,7 @@ task_free(struct task *t)
 	struct session *s = t->session;
 
 	if (t->state == TASK_STAMPED)
-		session_tx_withdraw(t);
+		session_withdraw(t);
 	if (task_is_orphan(t))
 		s->norphans--;
 	task_disown(t);
