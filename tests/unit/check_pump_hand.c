@@ -148,7 +148,7 @@ START_TEST(test_held_from_inside)
 	fx.on_pdu = stop_here;
 	hold_at = (unsigned)_i;
 	peer_write(buf, 10 * one, BUF_SIZE);
-	UNTIL(fx.ngot == hold_at);
+	UNTIL(fx.ngot >= hold_at);
 	turns(5);
 	ck_assert_uint_eq(fx.ngot, hold_at);
 	ck_assert_uint_eq(conn_bytes_in(pump_conn(fx.pump)), 10 * one);
@@ -312,7 +312,7 @@ START_TEST(test_several_slabs)
 	hold_at = (unsigned)_i;
 	/* All of it is in the socket before the pump reads. */
 	ck_assert_int_eq(send(fx.peer, buf, n * one, 0), (int)(n * one));
-	UNTIL(fx.ngot == hold_at);
+	UNTIL(fx.ngot >= hold_at);
 	turns(2);
 	ck_assert_uint_gt(conn_bytes_in(pump_conn(fx.pump)), 2 * POOL_MEDIUM);
 	fd = give_away(buf + hold_at * one,
@@ -339,7 +339,7 @@ START_TEST(test_unread_given_on)
 	in_pieces(&unread, buf, 8 * one + 20, 33);
 	pump_unread(fx.pump, &unread);
 	if (hold_at > 0)
-		UNTIL(fx.ngot == hold_at);
+		UNTIL(fx.ngot >= hold_at);
 	whole = fx.ngot;
 	ck_assert_uint_eq(whole, hold_at);
 	fd = give_away(buf + whole * one, 8 * one + 20 - whole * one,
