@@ -431,6 +431,7 @@ static void
 dial_asking(const char *host, sa_family_t permitted)
 {
 	permitted_family = permitted;
+	asked = 0;
 	ck_assert(bind_loopback(AF_INET));
 	ck_assert_int_eq(listen(fx.listener, 5), 0);
 	fx.conn = conn_dial(fx.worker, host, fx.port, FOREVER, &asking_ops,
