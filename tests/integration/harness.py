@@ -63,6 +63,13 @@ def check(condition, message):
         raise Failure(message)
 
 
+def check_since(start, seconds):
+    """Fails the test if less time has passed. The daemon reads a clock that
+    is a few milliseconds late."""
+    took = time.monotonic() - start
+    check(took >= seconds - 0.01, f"too early, after {took:.4f} s")
+
+
 def check_equal(got, wanted, what):
     """Fails the test unless got == wanted."""
     if got != wanted:

@@ -121,6 +121,7 @@ setup(void)
 		.client_outbound = 1 << 20, .uid_factor = 4,
 		.hello_timeout = 60000, .client_stall_timeout = 60000,
 	};
+	ngone = 0;
 	w = worker_new(NULL, &config);
 	ck_assert_ptr_nonnull(w);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
