@@ -296,6 +296,7 @@ void task_enqueue(struct task *t, struct task_queue *q);
 void task_unqueue(struct task *t);
 void task_disown(struct task *t);
 void task_orphan(struct task *t);
+void task_give_turn(struct task *t);
 void task_end_later(struct task *t);
 void task_end_due(void *arg);
 void task_outcome(struct task *t, enum msg_outcome_code outcome,

@@ -74,13 +74,7 @@ session_withdraw(struct task *t)
 	struct withdrawal w = { .itt = t->slot.itt };
 
 	t->state = TASK_QUEUED;
-	if (s->tmf == t)
-		s->tmf = NULL;
-	if (s->nop == t)
-		s->nop = NULL;
-	if (s->text == t)
-		s->text = NULL;
-	abort_watch_queue(s);
+	task_give_turn(t);
 	if (s->pump == NULL)
 		return;
 	do {

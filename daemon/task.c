@@ -214,6 +214,21 @@ task_orphan(struct task *t)
 	t->session->norphans++;
 }
 
+/* It no longer is what others of its kind wait for. */
+void
+task_give_turn(struct task *t)
+{
+	struct session *s = t->session;
+
+	if (s->tmf == t)
+		s->tmf = NULL;
+	if (s->nop == t)
+		s->nop = NULL;
+	if (s->text == t)
+		s->text = NULL;
+	abort_watch_queue(s);
+}
+
 /*
  * Forget the task: every list, timer and charge.  The slot's tag is stale
  * from now on, so the target must have no more to say about it, or the
@@ -245,13 +260,7 @@ task_free(struct task *t)
 		t->abort->victim = NULL;
 	if (t->victim != NULL)
 		t->victim->abort = NULL;
-	if (s->tmf == t)
-		s->tmf = NULL;
-	if (s->nop == t)
-		s->nop = NULL;
-	if (s->text == t)
-		s->text = NULL;
-	abort_watch_queue(s);
+	task_give_turn(t);
 	router_release(s->router, &t->slot);
 }
 
