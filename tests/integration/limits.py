@@ -242,15 +242,22 @@ def never_reads():
     for lba in range(scaled(50, 5)):
         other.write(4096 + lba, data[:512])
         check(other.read(4096 + lba, 1) == data[:512], "what was read")
-    charged = [c for c in rig.clients() if c["name"] == "lazy"][0]
+
+    def told():
+        return [c for c in rig.clients() if c["name"] == "lazy"][0]
+    charged = told()
     check(charged["inbound_bytes"] > (len(reads) - 2) << 20,
           f"charged {charged}")
     held = rig.control.call("stats.get")["worker"]["pool"]["bytes_out"]
     check(held < (len(reads) << 20) * 5 / 4 + (1 << 20),
           f"{held} bytes are held")
     if len(reads) == 60:
-        lazy.refused(command(99, read16(0, 8192), 4 << 20, READ),
-                     "over-quota")
+        # It reads no byte before that is decided, for then there is room.
+        more = lazy.submit(command(99, read16(0, 8192), 4 << 20, READ))
+        wait_until(lambda: told()["refused"] == 1, "the refusal")
+        lazy.finish(more)
+        check_equal((more.outcome.outcome, more.outcome.reason),
+                    ("refused", "over-quota"), "outcome")
     for task in reads:
         lazy.finish(task).good()
         check(task.data == data, "what the lazy client read")
