@@ -305,14 +305,14 @@ END_TEST
 START_TEST(test_deadline)
 {
 	fx_adopt();
-	fx.options.deadline = 500;
+	fx.options.deadline = 1000;
 	begun(command(7), MSG_EXPECT_MANY, 1);
-	fx.options.deadline = 5;
-	begun(command(8), MSG_EXPECT_ONE, 2);
 	fx.options.deadline = 60000;
 	begun(command(9), MSG_EXPECT_ONE, 3);
 	say_good(9);
 	pdu_news(ISCSI_OP_SCSI_RSP, 0, 3);
+	fx.options.deadline = 5;
+	begun(command(8), MSG_EXPECT_ONE, 2);
 	ck_assert_uint_eq(outcome(2, MSG_OUTCOME_TIMED_OUT,
 	    MSG_R_DEADLINE)->outcome.flags, 0);
 	outcome(1, MSG_OUTCOME_TIMED_OUT, MSG_R_DEADLINE);
