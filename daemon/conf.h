@@ -25,6 +25,7 @@
 #define CONFIG_ISID_LEN		6	/* bytes, RFC 7143 section 11.12.5 */
 #define CONFIG_DIGESTS_MAX	2
 #define CONFIG_PORT_DEFAULT	3260
+#define CONFIG_SESSIONS_MAX	1024
 
 #define CONFIG_NO_ID		((uint32_t)-1)	/* no such uid or gid */
 
@@ -86,8 +87,21 @@ struct config_raw {
 	bool			 unchecked;	/* without the checks */
 };
 
-/* One session block. */
+/* Who made a session known. */
+enum config_origin {
+	CONFIG_FROM_FILE = 0,
+	CONFIG_ADDED,		/* session.add */
+	CONFIG_SHARED		/* a client's raw connection */
+};
+
+/*
+ * One session block.  The configuration has one reference to it, and so has
+ * each session that was made of it: a block outlives the configuration that
+ * it came with as long as somebody uses it.
+ */
 struct config_session {
+	unsigned		 refs;		/* beyond the first */
+	enum config_origin	 origin;
 	char			*name;		/* [A-Za-z0-9._-]{1,63} */
 	struct config_portal	 portal;
 	char			*target;	/* iSCSI name */
@@ -136,13 +150,13 @@ struct config {
 	char			*data_socket_group;
 	uint32_t		 data_socket_gid;	/* or CONFIG_NO_ID */
 	char			*control_socket;	/* path */
-	char			*initiator_name;	/* NULL if no session */
+	char			*initiator_name;	/* NULL: none found */
 	char			*initiator_alias;	/* or NULL */
 	enum log_level		 log_level;
 	bool			 allow_fault_injection;
 	struct config_limits	 limits;
 	size_t			 session_count;
-	struct config_session	*sessions;	/* in the order written */
+	struct config_session	**sessions;	/* in the order written */
 	size_t			 raw_count;	/* 0: only root, us */
 	struct config_raw	*raw;		/* in the order written */
 };
@@ -152,6 +166,7 @@ struct config_errors {
 	size_t	 total;				/* all, kept or not */
 	size_t	 count;				/* kept */
 	char	*text[CONFIG_ERRORS_MAX];
+	char	 key[64];	/* of the first error; "" if it has none */
 };
 
 /* Which files a load reads; all strings stay the caller's. */
@@ -179,9 +194,54 @@ int config_load_files(const struct config_files *files, struct config **out,
 /* Free a configuration; NULL is allowed. */
 void config_free(struct config *cfg);
 
+/* One more reference to a block; returns it. */
+struct config_session *config_session_ref(struct config_session *s);
+
+/* Give a reference back; the last one frees it.  NULL is allowed. */
+void config_session_unref(struct config_session *s);
+
+/* A key and its values as they would stand in the file, without quotes. */
+struct config_setting {
+	const char		*key;
+	const char *const	*values;
+	size_t			 count;
+	bool			 list;		/* were written as a list */
+};
+
+struct config_settings {
+	size_t				 count;
+	const struct config_setting	*list;
+};
+
+/* What a session block of the file says, from elsewhere. */
+struct config_draft {
+	const char			*name;
+	struct config_settings		 keys;
+	size_t				 access_count;
+	const struct config_settings	*access;	/* access blocks */
+};
+
+/*
+ * Make a session block, with one reference, of what stays the caller's; all
+ * rules of the file hold.  Returns as config_load(); errors begin with the
+ * key.  May block like a load where users and groups are named, not numbered.
+ */
+int config_session_make(const struct config_draft *draft,
+    struct config_session **out, struct config_errors *errs);
+
 /* Free the kept errors and count from zero again; start with one full of
  * zeros. */
 void config_errors_clear(struct config_errors *errs);
+
+/* What differs between two session blocks; origin and references do not. */
+enum config_difference {
+	CONFIG_EQUAL,
+	CONFIG_ACCESS_DIFFERS,		/* nothing but access rules */
+	CONFIG_DIFFERENT
+};
+
+enum config_difference config_session_compare(const struct config_session *a,
+    const struct config_session *b);
 
 /* The session called `name`, owned by the configuration, or NULL. */
 const struct config_session *config_session_find(const struct config *cfg,

@@ -72,13 +72,13 @@ build_untag(const struct config_load *ld, const char *tagged)
 	return v;
 }
 
-/* Set the field of one key in `base`, the struct of its block at `at`. */
-static void
-build_key(struct config_load *ld, cfg_t *sec, const struct config_key *key,
-    struct config_place *at, void *base)
+void
+config_apply(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, size_t n, struct config_place *at,
+    void *base)
 {
-	struct config_value v[CONFIG_LIST_MAX];
-	size_t n = sec != NULL ? cfg_size(sec, key->name) : 0;
+	struct config_value def = { .text = key->def, .at = *at,
+	    .is_default = true };
 
 	if (n == 0 && key->required)
 		config_fail(ld, at, key->name,
@@ -87,17 +87,27 @@ build_key(struct config_load *ld, cfg_t *sec, const struct config_key *key,
 	if (n == 0 && key->def == NULL)
 		return;
 	if (n == 0) {
-		v[0] = (struct config_value){ .text = key->def, .at = *at,
-		    .is_default = true };
+		v = &def;
 		n = 1;
 	} else {
-		n = n < CONFIG_LIST_MAX ? n : CONFIG_LIST_MAX;
-		for (size_t i = 0; i < n; i++)
-			v[i] = build_untag(ld,
-			    cfg_getnstr(sec, key->name, (unsigned)i));
 		*at = v[0].at;
 	}
 	key->set(ld, key, v, n, (char *)base + key->offset);
+}
+
+/* The same with what libconfuse read. */
+static void
+build_key(struct config_load *ld, cfg_t *sec, const struct config_key *key,
+    struct config_place *at, void *base)
+{
+	struct config_value v[CONFIG_LIST_MAX];
+	size_t n = sec != NULL ? cfg_size(sec, key->name) : 0;
+
+	n = n < CONFIG_LIST_MAX ? n : CONFIG_LIST_MAX;
+	for (size_t i = 0; i < n; i++)
+		v[i] = build_untag(ld, cfg_getnstr(sec, key->name,
+		    (unsigned)i));
+	config_apply(ld, key, v, n, at, base);
 }
 
 /* Set all fields of a block; `sec` is NULL where only defaults are wanted. */
@@ -128,15 +138,21 @@ build_rule(struct config_load *ld, cfg_t *sec, enum config_block block,
 }
 
 static void
-build_session(struct config_load *ld, cfg_t *sec, struct config_session *s)
+build_session(struct config_load *ld, cfg_t *sec)
 {
 	struct build_places places;
 	struct config_value title = build_untag(ld, cfg_title(sec));
+	struct config_session *s = calloc(1, sizeof(*s));
 	size_t n = cfg_size(sec, "access");
 
+	if (s == NULL) {
+		config_fail_memory(ld);
+		return;
+	}
 	s->name = config_strdup(ld, title.text);
 	build_block(ld, sec, CONFIG_BLOCK_SESSION, &title.at, s, &places);
 	config_check_session(ld, s, places.of);
+	ld->cfg->sessions[ld->cfg->session_count++] = s;
 	s->access = calloc(n + 1, sizeof(*s->access));
 	if (s->access == NULL) {
 		config_fail_memory(ld);
@@ -179,10 +195,8 @@ build_tree(struct config_load *ld, cfg_t *cfg)
 		config_fail_memory(ld);
 		return;
 	}
-	for (; ld->cfg->session_count < n; ld->cfg->session_count++)
-		build_session(ld, cfg_getnsec(cfg, "session",
-		    (unsigned)ld->cfg->session_count),
-		    &ld->cfg->sessions[ld->cfg->session_count]);
+	for (size_t i = 0; i < n; i++)
+		build_session(ld, cfg_getnsec(cfg, "session", (unsigned)i));
 	build_raw(ld, cfg);
 	config_check_daemon(ld, places.of);
 }

@@ -30,7 +30,7 @@ check_isid(struct config_load *ld, const struct config_session *s,
     const struct config_place *at)
 {
 	for (size_t i = 0; i < ld->cfg->session_count; i++) {
-		const struct config_session *o = &ld->cfg->sessions[i];
+		const struct config_session *o = ld->cfg->sessions[i];
 
 		if (s->isid_set && o->isid_set && o->target != NULL &&
 		    s->target != NULL && strcmp(o->target, s->target) == 0 &&
@@ -110,7 +110,6 @@ check_initiator_lines(struct config_load *ld, char *bytes, size_t len)
 	}
 }
 
-/* Without a session no name is needed. */
 static void
 check_initiator(struct config_load *ld, const struct config_place *at)
 {
@@ -132,6 +131,19 @@ check_initiator(struct config_load *ld, const struct config_place *at)
 	    error == -E2BIG ? "too large" : strerror(-error));
 }
 
+/* Without a session no name is needed yet; one may be added later. */
+static void
+check_initiator_optional(struct config_load *ld, const struct config_place *at)
+{
+	struct config_errors ignored, *errs = ld->errs;
+
+	memset(&ignored, 0, sizeof(ignored));
+	ld->errs = &ignored;
+	check_initiator(ld, at);
+	ld->errs = errs;
+	config_errors_clear(&ignored);
+}
+
 void
 config_check_daemon(struct config_load *ld, const struct config_place *at)
 {
@@ -144,7 +156,11 @@ config_check_daemon(struct config_load *ld, const struct config_place *at)
 		config_fail(ld, place, "control-socket",
 		    "the same path as data-socket: change one of them");
 	}
-	if (cfg->initiator_name == NULL && cfg->session_count > 0)
-		check_initiator(ld, check_place(at, CONFIG_BLOCK_DAEMON,
-		    "initiator-name"));
+	if (cfg->initiator_name != NULL)
+		return;
+	place = check_place(at, CONFIG_BLOCK_DAEMON, "initiator-name");
+	if (cfg->session_count > 0)
+		check_initiator(ld, place);
+	else
+		check_initiator_optional(ld, place);
 }

@@ -17,9 +17,10 @@
 
 /* Keep `text`, which is taken over, if there is room. */
 static void
-config_errors_add(struct config_errors *errs, char *text)
+config_errors_add(struct config_errors *errs, const char *key, char *text)
 {
-	errs->total++;
+	if (errs->total++ == 0)
+		strlcpy(errs->key, key != NULL ? key : "", sizeof(errs->key));
 	if (errs->count < CONFIG_ERRORS_MAX && text != NULL)
 		errs->text[errs->count++] = text;
 	else
@@ -39,11 +40,13 @@ config_fail(struct config_load *ld, const struct config_place *at,
 	va_end(ap);
 	if (at->line != 0)
 		snprintf(line, sizeof(line), ":%u", at->line);
-	if (what == NULL || asprintf(&text, "%s%s: %s%s%s", at->file, line,
-	    key == NULL ? "" : key, key == NULL ? "" : ": ", what) == -1)
+	if (what == NULL || asprintf(&text, "%s%s%s%s%s%s",
+	    at->file == NULL ? "" : at->file, line,
+	    at->file == NULL ? "" : ": ", key == NULL ? "" : key,
+	    key == NULL ? "" : ": ", what) == -1)
 		text = NULL;
 	free(what);
-	config_errors_add(ld->errs, text);
+	config_errors_add(ld->errs, key, text);
 	if (text == NULL)
 		config_fail_memory(ld);
 }
@@ -52,7 +55,7 @@ void
 config_fail_memory(struct config_load *ld)
 {
 	if (!ld->no_memory)
-		config_errors_add(ld->errs, strdup("out of memory"));
+		config_errors_add(ld->errs, NULL, strdup("out of memory"));
 	ld->no_memory = true;
 }
 
@@ -150,9 +153,18 @@ config_load(const char *path, struct config **out, struct config_errors *errs)
 	return config_load_files(&files, out, errs);
 }
 
-static void
-config_session_free(struct config_session *s)
+struct config_session *
+config_session_ref(struct config_session *s)
 {
+	s->refs++;
+	return s;
+}
+
+void
+config_session_unref(struct config_session *s)
+{
+	if (s == NULL || s->refs-- > 0)
+		return;
 	for (size_t i = 0; i < s->access_count; i++) {
 		free(s->access[i].users.list);
 		free(s->access[i].groups.list);
@@ -162,6 +174,7 @@ config_session_free(struct config_session *s)
 	free(s->portal.text);
 	free(s->portal.host);
 	free(s->target);
+	free(s);
 }
 
 void
@@ -170,7 +183,7 @@ config_free(struct config *cfg)
 	if (cfg == NULL)
 		return;
 	for (size_t i = 0; i < cfg->session_count; i++)
-		config_session_free(&cfg->sessions[i]);
+		config_session_unref(cfg->sessions[i]);
 	free(cfg->sessions);
 	for (size_t i = 0; i < cfg->raw_count; i++) {
 		free(cfg->raw[i].users.list);
@@ -191,7 +204,7 @@ const struct config_session *
 config_session_find(const struct config *cfg, const char *name)
 {
 	for (size_t i = 0; i < cfg->session_count; i++)
-		if (strcmp(cfg->sessions[i].name, name) == 0)
-			return &cfg->sessions[i];
+		if (strcmp(cfg->sessions[i]->name, name) == 0)
+			return cfg->sessions[i];
 	return NULL;
 }

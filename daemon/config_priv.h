@@ -8,7 +8,9 @@
  *	config_scan.c	tokens to statements, rewritten for libconfuse
  *	config_build.c	libconfuse's tree to struct config
  *	config_value.c, config_text.c, config_ids.c	one value
+ *	config_draft.c	a session block that stands in no file
  *	config_check.c	values that contradict each other
+ *	config_compare.c	two configurations
  *	config_keys.c	the table of all keys
  *
  * and nobody else includes this.
@@ -30,9 +32,9 @@
 #define CONFIG_VALUE_MAX	4096	/* bytes of one value */
 #define CONFIG_KEYS_MAX		64	/* size of the key table */
 #define CONFIG_LIST_MAX		256	/* values of one list */
-#define CONFIG_SESSIONS_MAX	1024
 
-/* A line of a file; line 0 means the file as a whole. */
+/* A line of a file; line 0 means the file as a whole, no file a block that
+ * stands in none. */
 struct config_place {
 	const char	*file;
 	unsigned	 line;
@@ -178,6 +180,24 @@ int config_read_bytes(const char *path, size_t max, char **out, size_t *len,
 
 /* config_build.c: let libconfuse parse `text`, fill ld->cfg from it. */
 void config_build(struct config_load *ld, const char *text);
+
+/* Set the field of one key in `base`, the struct of its block, to `n` values,
+ * or if n is 0 to its default; `*at`, the block's place, becomes theirs. */
+void config_apply(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, size_t n, struct config_place *at,
+    void *base);
+
+/* config_scan.c: record what is wrong with a session's name; true if nothing
+ * is.  Record that a block has no such key. */
+bool config_name_check(struct config_load *ld, const struct config_place *at,
+    const char *name);
+void config_unknown_key(struct config_load *ld, const struct config_place *at,
+    enum config_block block, const char *name);
+
+/* config_compare.c: is the key's value the same in `a` and `b`, structs of its
+ * block? */
+bool config_key_equal(const struct config_key *key, const void *a,
+    const void *b);
 
 /* config_check.c: what one key alone cannot say, for one session and, after
  * all of them, for the whole; `at` has the place of each key of the table. */

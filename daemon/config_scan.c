@@ -146,22 +146,22 @@ scan_is_first(struct scan *s, const struct config_key *key,
 	return true;
 }
 
-/* Say that `name` is no key of the open block, but perhaps of another. */
-static void
-scan_unknown(struct scan *s, const struct config_place *at, const char *name)
+/* Say that `name` is no key of the block, but perhaps of another. */
+void
+config_unknown_key(struct config_load *ld, const struct config_place *at,
+    enum config_block here, const char *name)
 {
-	enum config_block here = s->block[s->depth].kind;
 	const char *block = config_block_name(here);
 
 	for (size_t i = 0; i < config_key_count; i++) {
 		if (strcmp(config_keys[i].name, name) == 0) {
-			config_fail(s->ld, at, name,
+			config_fail(ld, at, name,
 			    "belongs in a block '%s': move it there",
 			    config_block_name(config_keys[i].block));
 			return;
 		}
 	}
-	config_fail(s->ld, at, name, "unknown key %s%s%s: correct or remove "
+	config_fail(ld, at, name, "unknown key %s%s%s: correct or remove "
 	    "it (iscsimuxd.conf(5) lists all keys)",
 	    here == CONFIG_BLOCK_NONE ? "outside of every block" : "in '",
 	    block, here == CONFIG_BLOCK_NONE ? "" : "'");
@@ -266,11 +266,26 @@ scan_key(struct scan *s, const struct config_place *at, const char *name)
 		scan_value(s, at, key, scan_is_first(s, key, at));
 		return;
 	}
-	scan_unknown(s, at, name);
+	config_unknown_key(s->ld, at, s->block[s->depth].kind, name);
 	if (s->tok.at.line == at->line && s->tok.kind == CONFIG_TOKEN_WORD)
 		scan_next(s);
 	else
 		scan_resync(s, at->line);
+}
+
+bool
+config_name_check(struct config_load *ld, const struct config_place *at,
+    const char *name)
+{
+	static const char legal[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "abcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t len = strlen(name);
+
+	if (len > 0 && len <= CONFIG_NAME_MAX && strspn(name, legal) == len)
+		return true;
+	config_fail(ld, at, "session", "'%.80s' is no session name: "
+	    "use 1 to %d of A-Z a-z 0-9 . _ -", name, CONFIG_NAME_MAX);
+	return false;
 }
 
 /* Check a session's name and that it is new. */
@@ -278,16 +293,10 @@ static void
 scan_session_name(struct scan *s, const struct config_place *at,
     const char *name)
 {
-	static const char legal[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	    "abcdefghijklmnopqrstuvwxyz0123456789._-";
 	struct config_title *t;
-	size_t len = strlen(name);
 
-	if (len == 0 || len > CONFIG_NAME_MAX || strspn(name, legal) != len) {
-		config_fail(s->ld, at, "session", "'%.80s' is no session name: "
-		    "use 1 to %d of A-Z a-z 0-9 . _ -", name, CONFIG_NAME_MAX);
+	if (!config_name_check(s->ld, at, name))
 		return;
-	}
 	for (t = s->ld->titles; t != NULL; t = t->next) {
 		if (strcmp(t->name, name) == 0) {
 			config_fail(s->ld, at, "session", "'%s' is repeated: "

@@ -16,7 +16,9 @@
 #include "daemon/access.h"
 
 struct client;
+struct config_session;
 struct control;
+struct rpc_error;
 struct session;
 struct worker;
 
@@ -46,6 +48,21 @@ struct control_ops {
 	    void (*fn)(struct client *c, void *ctx), void *ctx);
 	/* Begin to stop; returns at once. */
 	void (*stop)(void *arg);
+
+	/*
+	 * Manage sessions.  Each begins and returns at once: what becomes of
+	 * it is seen in the session's state.  NULL or false with `err` filled,
+	 * left at 0 for lack of memory.
+	 */
+	struct session *(*session_add)(void *arg,
+	    struct config_session *config, bool *created,
+	    struct rpc_error *err);
+	bool (*session_remove)(void *arg, struct session *s,
+	    struct rpc_error *err);
+	bool (*session_login)(void *arg, struct session *s,
+	    struct rpc_error *err);
+	bool (*session_logout)(void *arg, struct session *s,
+	    struct rpc_error *err);
 };
 
 /* `ops` must outlive the object.  NULL with errno set on failure. */

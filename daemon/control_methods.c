@@ -198,9 +198,8 @@ session_list(void *ctx, const json_t *params, struct rpc_error *err)
 	    list_session));
 }
 
-/* The session that the parameter names; NULL with `err` filled. */
-static struct session *
-session_named(struct control *c, const json_t *params, struct rpc_error *err)
+struct session *
+control_session_named(struct control *c, const json_t *params, struct rpc_error *err)
 {
 	const char *name = param_text(params, "session");
 	struct session *s = session_find(c->w, name);
@@ -215,7 +214,7 @@ static json_t *
 session_show(void *ctx, const json_t *params, struct rpc_error *err)
 {
 	struct control *c = ((struct control_call *)ctx)->control;
-	struct session *s = session_named(c, params, err);
+	struct session *s = control_session_named(c, params, err);
 	struct session_info info;
 
 	if (s == NULL)
@@ -232,7 +231,7 @@ stats_get(void *ctx, const json_t *params, struct rpc_error *err)
 	json_t *js;
 	int rc;
 
-	if (name != NULL && session_named(c, params, err) == NULL)
+	if (name != NULL && control_session_named(c, params, err) == NULL)
 		return NULL;
 	js = json_object();
 	rc = json_object_set_new(js, "worker", control_json_worker(c->w));
@@ -281,7 +280,13 @@ const struct rpc_method control_methods[] = {
 	{ "fault.list", control_fault_list, control_fault_list_params, 0 },
 	{ "fault.set", control_fault_set, control_fault_set_params, 0 },
 	{ "log.set", log_set, params_level, 0 },
+	{ "session.add", control_session_add, control_session_add_params, 0 },
 	{ "session.list", session_list, params_none, 0 },
+	{ "session.login", control_session_login, control_session_params, 0 },
+	{ "session.logout", control_session_logout, control_session_params,
+	    0 },
+	{ "session.remove", control_session_remove, control_session_params,
+	    0 },
 	{ "session.show", session_show, params_session, 0 },
 	{ "stats.get", stats_get, params_session_optional, 0 },
 	{ "trace.list", control_trace_list, params_none, 0 },

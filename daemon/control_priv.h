@@ -9,6 +9,7 @@
  *	control_methods.c	the table of methods and what they do
  *	control_trace.c		those of the trace
  *	control_fault.c		those of faults
+ *	control_session.c	those that manage sessions
  *	control_json.c		the daemon's structures as JSON
  *
  * and nobody else includes this but their tests.
@@ -66,6 +67,19 @@ extern const struct rpc_param control_trace_stop_params[];
 
 extern const struct rpc_method control_methods[];
 extern const size_t control_method_count;
+
+/* control_methods.c: the session that the parameter "session" names; NULL with
+ * `err` filled. */
+struct session *control_session_named(struct control *c,
+    const json_t *params, struct rpc_error *err);
+
+/* control_session.c */
+rpc_handler control_session_add;
+rpc_handler control_session_remove;
+rpc_handler control_session_login;
+rpc_handler control_session_logout;
+extern const struct rpc_param control_session_add_params[];
+extern const struct rpc_param control_session_params[];
 
 /* Methods that have a file of their own. */
 rpc_handler control_fault_set;

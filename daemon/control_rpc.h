@@ -19,7 +19,8 @@ enum rpc_code {
 	/* The daemon's own. */
 	RPC_E_NOT_PERMITTED = -32000,
 	RPC_E_BUSY = -32001,
-	RPC_E_NO_SUCH_SESSION = -32002
+	RPC_E_NO_SUCH_SESSION = -32002,
+	RPC_E_EXISTS = -32003
 };
 
 /* An error object; `field` is data.field, "" for none. */

@@ -149,6 +149,7 @@ daemon_new(const struct daemon_options *opt, enum daemon_exit *status)
 	if (d == NULL)
 		return NULL;
 	TAILQ_INIT(&d->clients);
+	TAILQ_INIT(&d->plans);
 	d->log = log_new(STDERR_FILENO, LOG_LEVEL_INFO);
 	d->config_path = strdup(daemon_config_path(opt->config_path));
 	if (d->log == NULL || d->config_path == NULL) {

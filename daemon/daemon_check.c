@@ -41,11 +41,11 @@ warn_all(const struct config *cfg)
 		fprintf(stderr, "warning: the group \"%s\" of the data socket "
 		    "does not exist\n", cfg->data_socket_group);
 	for (size_t i = 0; i < cfg->session_count; i++) {
-		if (cfg->sessions[i].access_count == 0)
+		if (cfg->sessions[i]->access_count == 0)
 			fprintf(stderr, "warning: session %s has no access "
 			    "rule: only root and the daemon's own user may "
-			    "use it\n", cfg->sessions[i].name);
-		warn_portal(&cfg->sessions[i]);
+			    "use it\n", cfg->sessions[i]->name);
+		warn_portal(cfg->sessions[i]);
 	}
 }
 

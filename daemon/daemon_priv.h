@@ -5,6 +5,7 @@
  *	daemon.c	birth, main loop, death
  *	daemon_setup.c	configuration, sockets, privileges: before the loop
  *	daemon_serve.c	sessions, clients and control while it runs
+ *	daemon_manage.c	sessions that come and go meanwhile
  *	daemon_stop.c	signals and the way out
  *	daemon_check.c	--check-config
  *
@@ -25,11 +26,14 @@
 
 struct client;
 struct config;
+struct config_session;
+struct daemon_plan;
 struct listener;
 struct listener_socket;
 struct log;
 struct pidfh;
 struct quota_table;
+struct rpc_error;
 struct session;
 struct worker;
 
@@ -59,12 +63,15 @@ struct daemon {
 	uint64_t		 last_client_id;
 	bool			 full;		/* and the log says so */
 
+	TAILQ_HEAD(, daemon_plan) plans;
+
 	struct loop_signal	*on_term;
 	struct loop_signal	*on_int;
 	struct loop_signal	*on_hup;
 	struct loop_timer	*stop_deadline;
 	struct loop_job		 stop_job;
 	uint64_t		 started;	/* loop_now() */
+	bool			 draining;
 	bool			 stopping;
 	uint32_t		 nlogouts;	/* not done yet, when stopping */
 	bool			 forced;	/* did not wait for logouts */
@@ -87,6 +94,37 @@ bool daemon_serve_start(struct daemon *d);
 
 /* Close and free what daemon_serve_start() made; in any state. */
 void daemon_serve_free(struct daemon *d);
+
+/*
+ * daemon_manage.c, for the control socket; see struct control_ops.  Adding
+ * what is there already is no error, and leaves `*created` false.
+ */
+struct session *daemon_session_add(struct daemon *d,
+    struct config_session *config, bool *created, struct rpc_error *err);
+bool daemon_session_remove(struct daemon *d, struct session *s,
+    struct rpc_error *err);
+bool daemon_session_login(struct daemon *d, struct session *s,
+    struct rpc_error *err);
+bool daemon_session_logout(struct daemon *d, struct session *s,
+    struct rpc_error *err);
+
+/*
+ * The same for a reload: log out, and then go on with another block, of which
+ * a reference is taken, or be gone.  False when memory is short.
+ */
+bool daemon_session_change(struct daemon *d, struct session *s,
+    struct config_session *config, bool start);
+bool daemon_session_drop(struct daemon *d, struct session *s);
+
+/* What the session will be like once it has logged out: its block, whether it
+ * runs, whether it is removed; without such a plan, what it is like. */
+const struct config_session *daemon_session_config(struct daemon *d,
+    const struct session *s);
+bool daemon_session_runs(struct daemon *d, const struct session *s);
+bool daemon_session_leaves(struct daemon *d, const struct session *s);
+
+/* Forget all plans; the sessions stay. */
+void daemon_manage_free(struct daemon *d);
 
 /* Watch signals; false when memory is short. */
 bool daemon_stop_init(struct daemon *d);

@@ -153,11 +153,40 @@ control_stop(void *arg)
 	daemon_stop(arg);
 }
 
+static struct session *
+control_session_add(void *arg, struct config_session *config, bool *created,
+    struct rpc_error *err)
+{
+	return daemon_session_add(arg, config, created, err);
+}
+
+static bool
+control_session_remove(void *arg, struct session *s, struct rpc_error *err)
+{
+	return daemon_session_remove(arg, s, err);
+}
+
+static bool
+control_session_login(void *arg, struct session *s, struct rpc_error *err)
+{
+	return daemon_session_login(arg, s, err);
+}
+
+static bool
+control_session_logout(void *arg, struct session *s, struct rpc_error *err)
+{
+	return daemon_session_logout(arg, s, err);
+}
+
 static const struct control_ops control_callbacks = {
 	.info = control_info,
 	.each_session = control_each_session,
 	.each_client = control_each_client,
 	.stop = control_stop,
+	.session_add = control_session_add,
+	.session_remove = control_session_remove,
+	.session_login = control_session_login,
+	.session_logout = control_session_logout,
 };
 
 static bool
@@ -167,7 +196,7 @@ make_sessions(struct daemon *d)
 	struct session *s = NULL;
 
 	for (size_t i = 0; i < cfg->session_count; i++) {
-		if (session_new(d->w, &cfg->sessions[i]) == NULL)
+		if (session_new(d->w, cfg->sessions[i]) == NULL)
 			return false;
 	}
 	while ((s = session_next(d->w, s)) != NULL) {
@@ -223,6 +252,7 @@ daemon_serve_free(struct daemon *d)
 	listener_free(d->data);
 	d->data = NULL;
 	close_clients(d);
+	daemon_manage_free(d);
 	while ((s = session_next(d->w, NULL)) != NULL)
 		session_free(s, "the daemon is stopping");
 	control_free(d->control);

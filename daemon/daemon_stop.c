@@ -51,8 +51,8 @@ longest_logout(const struct config *cfg)
 	uint32_t ms = 0;
 
 	for (size_t i = 0; i < cfg->session_count; i++) {
-		if (cfg->sessions[i].logout_timeout > ms)
-			ms = cfg->sessions[i].logout_timeout;
+		if (cfg->sessions[i]->logout_timeout > ms)
+			ms = cfg->sessions[i]->logout_timeout;
 	}
 	return ms;
 }

@@ -314,12 +314,16 @@ session_stop(struct session *s, void (*on_stopped)(void *arg), void *arg)
 	s->stopping = true;
 	s->on_stopped = on_stopped;
 	s->on_stopped_arg = arg;
-	if (s->phase == SESSION_FAILED)
+	/* Its end is under way already. */
+	if (s->phase == SESSION_FAILED || s->phase == SESSION_LOGGING_OUT)
 		return;
 	if (!was_up) {
 		finish_stop(s);
 		return;
 	}
+	strlcpy(s->last_error, "it is logged out", sizeof(s->last_error));
+	s->up_since = 0;
+	announce_down(s);
 	end_tasks_early(s);
 	s->phase = SESSION_LOGGING_OUT;
 	send_logout(s);
@@ -440,19 +444,19 @@ reap(void *arg)
 	loop_timer_free(s->task_timer);
 	loop_timer_free(s->ack_timer);
 	router_free(s->router);
-	free(s->own_config);
+	config_session_unref(s->config);
 	free(s);
 }
 
 struct session *
-session_new(struct worker *w, const struct config_session *config)
+session_new(struct worker *w, struct config_session *config)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
 	if (s == NULL)
 		return NULL;
 	s->worker = w;
-	s->config = config;
+	s->config = config_session_ref(config);
 	s->log = w->log;
 	s->phase = SESSION_IDLE;
 	loop_job_init(&s->fail_job, session_down, s);
@@ -483,8 +487,10 @@ session_new(struct worker *w, const struct config_session *config)
 void
 session_start(struct session *s)
 {
-	if (s->phase == SESSION_IDLE && !s->stopping)
-		session_connect(s);
+	if (s->phase != SESSION_IDLE || s->stopping)
+		return;
+	s->last_error[0] = '\0';
+	session_connect(s);
 }
 
 void

@@ -130,13 +130,15 @@ struct session_stats {
 };
 
 /*
- * Create a session from its configuration, which must outlive it.  Idle
- * until session_start().  NULL with errno set on failure.
+ * Create a session from its configuration, of which it takes a reference.
+ * Idle until session_start().  NULL with errno set on failure.
  */
-struct session *session_new(struct worker *w,
-    const struct config_session *config);
+struct session *session_new(struct worker *w, struct config_session *config);
 
-/* Begin to connect and log in, and keep at it until session_stop(). */
+/*
+ * Begin to connect and log in, and keep at it until session_stop().  What went
+ * wrong before is forgotten.
+ */
 void session_start(struct session *s);
 
 /*
@@ -145,6 +147,25 @@ void session_start(struct session *s);
  */
 void session_stop(struct session *s, void (*on_stopped)(void *arg),
     void *arg);
+
+/*
+ * Undo session_stop() once it has ended: the session is as session_new() made
+ * it, with the clients that are attached to it, and may be started.
+ */
+void session_reopen(struct session *s);
+
+/* It is being stopped, or was and waits for session_reopen(). */
+bool session_stopping(const struct session *s);
+
+/* It does not run and may be started. */
+bool session_idle(const struct session *s);
+
+/*
+ * Put another block in the place of its own, and take a reference.  Both have
+ * the same name; unless the session is stopped, nothing but access rules may
+ * differ.
+ */
+void session_set_config(struct session *s, struct config_session *config);
 
 /*
  * Drop the connection at once, end all tasks, detach all clients
@@ -208,6 +229,9 @@ bool session_nexus(const struct session *s, struct loginwatch_nexus *out);
 
 /* The target's name: of a shared session the one that it really has. */
 const char *session_target(const struct session *s);
+
+/* The ISID that it logs in with, CONFIG_ISID_LEN bytes. */
+void session_isid(const struct session *s, uint8_t *isid);
 
 /* enum msg_listing_flag. */
 uint8_t session_flags(const struct session *s);

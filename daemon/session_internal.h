@@ -4,6 +4,7 @@
  *
  *	session.c		life: connect, up, down, log out; the public face
  *	session_login.c		the login
+ *	session_manage.c	what an admin changes about it
  *	session_share.c		sessions made of a raw connection
  *	attachment.c		a client's share of it: attach, detach, submit
  *	guard.c			what a client may submit, before it is queued
@@ -206,14 +207,13 @@ struct gap {
 struct session {
 	TAILQ_ENTRY(session)	 link;
 	struct worker		*worker;
-	const struct config_session *config;
+	struct config_session	*config;	/* referenced */
 	struct log		*log;
 	enum session_phase	 phase;
 	bool			 stopping;
 	bool			 freed;
 
 	/* See session_share.c. */
-	struct config_session	*own_config;	/* NULL: the daemon's */
 	bool			 shared;
 	bool			 adopted;
 	bool			 recovers;	/* logs in again by itself */

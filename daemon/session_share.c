@@ -18,40 +18,52 @@
 /* Of a session without a configuration, in ms. */
 #define SHARED_LOGOUT_TIMEOUT	5000
 
-/* A configuration in one piece. */
-struct shared_config {
-	struct config_session	 config;	/* first: freed as this */
-	struct config_access	 access;
-	uint32_t		 uid;
-	char			 name[MSG_NAME_MAX + 1];
-	char			 portal[MSG_ADDRESS_MAX + 1];
-	char			 target[MSG_TARGET_MAX + 1];
-};
+/* One rule: the owner may do all. */
+static struct config_access *
+make_access(uid_t uid)
+{
+	struct config_access *access = calloc(1, sizeof(*access));
+	uint32_t *list = calloc(1, sizeof(*list));
+
+	if (access == NULL || list == NULL) {
+		free(access);
+		free(list);
+		return NULL;
+	}
+	*list = uid;
+	*access = (struct config_access){
+		.users = { .count = 1, .list = list }, .allow_all = true,
+	};
+	return access;
+}
 
 static struct config_session *
 make_config(const struct session_shared *what)
 {
-	struct shared_config *c = calloc(1, sizeof(*c));
+	struct config_session *c = calloc(1, sizeof(*c));
 
 	if (c == NULL)
 		return NULL;
-	strlcpy(c->name, what->name, sizeof(c->name));
-	strlcpy(c->portal, conn_peer(pump_conn(what->pump)),
-	    sizeof(c->portal));
-	strlcpy(c->target, what->params->target, sizeof(c->target));
-	c->uid = what->uid;
-	c->access = (struct config_access){
-		.users = { .count = 1, .list = &c->uid }, .allow_all = true,
-	};
-	c->config = (struct config_session){
-		.name = c->name,
-		.portal = { .text = c->portal, .host = c->portal },
-		.target = c->target,
-		.logout_timeout = SHARED_LOGOUT_TIMEOUT,
-		.access_count = 1,
-		.access = &c->access,
-	};
-	return &c->config;
+	c->origin = CONFIG_SHARED;
+	c->name = strdup(what->name);
+	c->portal.text = strdup(conn_peer(pump_conn(what->pump)));
+	c->portal.host = strdup(conn_peer(pump_conn(what->pump)));
+	c->target = strdup(what->params->target);
+	c->logout_timeout = SHARED_LOGOUT_TIMEOUT;
+	c->access = make_access(what->uid);
+	c->access_count = c->access != NULL ? 1 : 0;
+	if (c->name != NULL && c->portal.text != NULL &&
+	    c->portal.host != NULL && c->target != NULL && c->access != NULL)
+		return c;
+	config_session_unref(c);
+	return NULL;
+}
+
+/* It ends with its last client. */
+static bool
+is_ad_hoc(const struct session *s)
+{
+	return s->config->origin == CONFIG_SHARED;
 }
 
 bool
@@ -135,12 +147,11 @@ find_or_make(struct worker *w, const struct session_shared *what,
 		return s;
 	config = make_config(what);
 	s = config == NULL ? NULL : session_new(w, config);
+	config_session_unref(config);
 	if (s == NULL) {
-		free(config);
 		guard_no(why, MSG_R_INTERNAL, "out of memory");
 		return NULL;
 	}
-	s->own_config = config;
 	return s;
 }
 
@@ -157,7 +168,7 @@ session_share(struct worker *w, const struct session_shared *what,
 		return NULL;
 	s->shared = true;
 	s->adopted = what->adopted;
-	s->recovers = s->own_config == NULL && same_place(s, what);
+	s->recovers = !is_ad_hoc(s) && same_place(s, what);
 	strlcpy(s->initiator, what->initiator, sizeof(s->initiator));
 	strlcpy(s->target, what->params->target, sizeof(s->target));
 	take_params(s, what->params);
@@ -180,13 +191,11 @@ ended(void *arg)
 {
 	struct session *s = arg;
 
-	if (s->own_config != NULL) {
+	if (is_ad_hoc(s)) {
 		session_free(s, "its last client has gone");
 		return;
 	}
-	s->shared = s->adopted = s->stopping = false;
-	*s->initiator = *s->target = '\0';
-	session_make_isid(s);
+	session_reopen(s);
 }
 
 void
@@ -269,7 +278,7 @@ session_unshare(struct attachment *a, struct msg_raw_params *out,
 	loop_timer_clear(s->ack_timer);
 	session_detach(a);
 	router_reset(s->router);
-	if (s->own_config != NULL)
+	if (is_ad_hoc(s))
 		session_free(s, "it was unshared");
 	*s->initiator = *s->target = '\0';
 	session_make_isid(s);

@@ -23,7 +23,7 @@ session_with(struct fixture *fx, const char *line)
 	char text[2048];
 
 	snprintf(text, sizeof(text), FIXTURE_SESSION("s") "%s\n}\n", line);
-	return &fixture_good(fx, text)->sessions[0];
+	return fixture_good(fx, text)->sessions[0];
 }
 
 static const struct config *
@@ -252,9 +252,9 @@ START_TEST(portal)
 	snprintf(text, sizeof(text), "session s { target = " FIXTURE_IQN "t\n"
 	    "portal = %s }\n", portals[_i].text);
 	cfg = fixture_good(&fx, text);
-	ck_assert_str_eq(cfg->sessions[0].portal.text, portals[_i].text);
-	ck_assert_str_eq(cfg->sessions[0].portal.host, portals[_i].host);
-	ck_assert_uint_eq(cfg->sessions[0].portal.port, portals[_i].port);
+	ck_assert_str_eq(cfg->sessions[0]->portal.text, portals[_i].text);
+	ck_assert_str_eq(cfg->sessions[0]->portal.host, portals[_i].host);
+	ck_assert_uint_eq(cfg->sessions[0]->portal.port, portals[_i].port);
 	fixture_free(&fx);
 }
 END_TEST
@@ -359,8 +359,8 @@ START_TEST(session_names)
 	    FIXTURE_SESSION("\"a\"") "}\n", longest);
 	cfg = fixture_good(&fx, text);
 	ck_assert_uint_eq(cfg->session_count, 2);
-	ck_assert_ptr_eq(config_session_find(cfg, longest), &cfg->sessions[0]);
-	ck_assert_ptr_eq(config_session_find(cfg, "a"), &cfg->sessions[1]);
+	ck_assert_ptr_eq(config_session_find(cfg, longest), cfg->sessions[0]);
+	ck_assert_ptr_eq(config_session_find(cfg, "a"), cfg->sessions[1]);
 	ck_assert_ptr_null(config_session_find(cfg, "A"));
 	ck_assert_ptr_null(config_session_find(cfg, ""));
 	snprintf(text, sizeof(text), FIXTURE_SESSION("%sx") "}\n", longest);
@@ -537,8 +537,8 @@ START_TEST(example_loads)
 	cfg = fixture_good(&fx, text);
 	check_limits(&cfg->limits);
 	ck_assert_uint_eq(cfg->session_count, 1);
-	ck_assert_str_eq(cfg->sessions[0].name, "disk1");
-	ck_assert_uint_eq(cfg->sessions[0].access_count, 1);
+	ck_assert_str_eq(cfg->sessions[0]->name, "disk1");
+	ck_assert_uint_eq(cfg->sessions[0]->access_count, 1);
 	ck_assert_uint_eq(cfg->raw_count, 1);
 	ck_assert_uint_eq(cfg->raw[0].portal_count, 3);
 	free(in);

@@ -18,7 +18,7 @@ names(const struct config *cfg, char *buf, size_t size)
 {
 	buf[0] = '\0';
 	for (size_t i = 0; i < cfg->session_count; i++) {
-		strlcat(buf, cfg->sessions[i].name, size);
+		strlcat(buf, cfg->sessions[i]->name, size);
 		strlcat(buf, " ", size);
 	}
 	return buf;
@@ -302,7 +302,7 @@ START_TEST(many_sessions)
 		if (more == 0) {
 			fixture_good(&fx, text);
 			ck_assert_uint_eq(fx.cfg->session_count, 1024);
-			ck_assert_uint_eq(fx.cfg->sessions[1023].access_count,
+			ck_assert_uint_eq(fx.cfg->sessions[1023]->access_count,
 			    1);
 			ck_assert_uint_eq(fx.cfg->raw_count, 1);
 		} else {
