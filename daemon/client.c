@@ -464,6 +464,15 @@ client_new(struct worker *w, int fd, struct peer *peer, uint64_t id,
 }
 
 void
+client_recheck(struct client *c)
+{
+	if (c->attachment != NULL && access_granted(session_config(c->session),
+	    &c->peer, geteuid()) == 0)
+		client_close(c, MSG_R_NOT_PERMITTED, "the access rules of the "
+		    "session were changed");
+}
+
+void
 client_info_get(const struct client *c, struct client_info *out)
 {
 	*out = (struct client_info){

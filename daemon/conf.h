@@ -174,6 +174,7 @@ struct config_files {
 	const char	*main;		/* conf.d is beside it */
 	bool		 main_optional;	/* need not exist */
 	const char	*initiator;	/* fallback for initiator-name */
+	const char	*initiator_known;	/* if that is not readable */
 };
 
 /*
@@ -190,6 +191,22 @@ int config_load(const char *path, struct config **out,
 /* As config_load(), with every place given. */
 int config_load_files(const struct config_files *files, struct config **out,
     struct config_errors *errs);
+
+/*
+ * Load what `running` was loaded from once more.  An initiator name that may
+ * not be read any more, because privileges were given up, is taken from there.
+ */
+int config_load_again(const char *path, bool optional,
+    const struct config *running, struct config **out,
+    struct config_errors *errs);
+
+/* Call `fn` for each key of the daemon block that differs; `restart` tells
+ * that it is not to be changed while the daemon runs. */
+void config_daemon_compare(const struct config *a, const struct config *b,
+    void (*fn)(void *ctx, const char *key, bool restart), void *ctx);
+
+/* Exchange what `restart` is told of, so that `config` has what runs. */
+void config_keep(struct config *config, struct config *running);
 
 /* Free a configuration; NULL is allowed. */
 void config_free(struct config *cfg);

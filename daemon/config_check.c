@@ -119,6 +119,9 @@ check_initiator(struct config_load *ld, const struct config_place *at)
 
 	error = config_read_bytes(ld->files->initiator, CHECK_INITIATOR_MAX,
 	    &bytes, &len, NULL);
+	if (error == -EACCES && ld->files->initiator_known != NULL)
+		ld->cfg->initiator_name =
+		    config_strdup(ld, ld->files->initiator_known);
 	if (error == 0) {
 		check_initiator_lines(ld, bytes, len);
 		free(bytes);

@@ -207,3 +207,39 @@ config_session_compare(const struct config_session *a,
 		return CONFIG_DIFFERENT;
 	return equal_access(a, b) ? CONFIG_EQUAL : CONFIG_ACCESS_DIFFERS;
 }
+
+void
+config_daemon_compare(const struct config *a, const struct config *b,
+    void (*fn)(void *ctx, const char *key, bool restart), void *ctx)
+{
+	for (size_t i = 0; i < config_key_count; i++) {
+		if (config_keys[i].block == CONFIG_BLOCK_DAEMON &&
+		    !config_key_equal(&config_keys[i], a, b))
+			fn(ctx, config_keys[i].name, config_keys[i].restart);
+	}
+}
+
+static void
+keep_text(char **a, char **b)
+{
+	char *text = *a;
+
+	*a = *b;
+	*b = text;
+}
+
+void
+config_keep(struct config *config, struct config *running)
+{
+	keep_text(&config->user, &running->user);
+	config->uid = running->uid;
+	config->gid = running->gid;
+	keep_text(&config->data_socket, &running->data_socket);
+	config->data_socket_mode = running->data_socket_mode;
+	keep_text(&config->data_socket_group, &running->data_socket_group);
+	config->data_socket_gid = running->data_socket_gid;
+	keep_text(&config->control_socket, &running->control_socket);
+	/* The first one may come at any time. */
+	if (running->initiator_name != NULL)
+		keep_text(&config->initiator_name, &running->initiator_name);
+}

@@ -153,6 +153,21 @@ config_load(const char *path, struct config **out, struct config_errors *errs)
 	return config_load_files(&files, out, errs);
 }
 
+int
+config_load_again(const char *path, bool optional,
+    const struct config *running, struct config **out,
+    struct config_errors *errs)
+{
+	const struct config_files files = {
+		.main = path,
+		.main_optional = optional,
+		.initiator = CONFIG_INITIATOR,
+		.initiator_known = running->initiator_name,
+	};
+
+	return config_load_files(&files, out, errs);
+}
+
 struct config_session *
 config_session_ref(struct config_session *s)
 {

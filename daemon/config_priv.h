@@ -109,6 +109,7 @@ struct config_key {
 	const char		*def;		/* as written, or NULL */
 	bool			 list;
 	bool			 required;
+	bool			 restart;	/* not while the daemon runs */
 };
 
 /* config_keys.c: the table, and one block's keys by name. */

@@ -16,6 +16,7 @@
 #include "daemon/access.h"
 
 struct client;
+struct config_errors;
 struct config_session;
 struct control;
 struct rpc_error;
@@ -36,6 +37,21 @@ struct control_info {
 	const char	*control_socket;
 	bool		 stopping;
 };
+
+/* What a reload did, to a session or to a key of the daemon block. */
+enum control_change {
+	CONTROL_ADDED,
+	CONTROL_REMOVED,
+	CONTROL_CHANGED,	/* logs out and in again */
+	CONTROL_ACCESS,		/* only who may use it */
+	CONTROL_SKIPPED,	/* is not as the file says */
+	CONTROL_SETTING,
+	CONTROL_RESTART,	/* in force after a restart only */
+	CONTROL_CHANGES
+};
+
+typedef void control_note(void *ctx, enum control_change what,
+    const char *name);
 
 /* What only the owner of everything can tell and do. */
 struct control_ops {
@@ -63,6 +79,13 @@ struct control_ops {
 	    struct rpc_error *err);
 	bool (*session_logout)(void *arg, struct session *s,
 	    struct rpc_error *err);
+
+	/*
+	 * Read the configuration again, and call `note` for each thing that
+	 * changes.  False with `errs` filled: nothing changed.
+	 */
+	bool (*reload)(void *arg, control_note *note, void *ctx,
+	    struct config_errors *errs);
 };
 
 /* `ops` must outlive the object.  NULL with errno set on failure. */

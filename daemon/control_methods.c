@@ -274,6 +274,7 @@ log_set(void *ctx, const json_t *params, struct rpc_error *err)
 
 const struct rpc_method control_methods[] = {
 	{ "client.list", client_list, params_session_optional, 0 },
+	{ "config.reload", control_config_reload, params_none, 0 },
 	{ "daemon.info", daemon_info, params_none, 0 },
 	{ "daemon.stop", daemon_stop, params_none, 0 },
 	{ "fault.clear", control_fault_clear, control_fault_clear_params, 0 },

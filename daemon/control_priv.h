@@ -10,6 +10,7 @@
  *	control_trace.c		those of the trace
  *	control_fault.c		those of faults
  *	control_session.c	those that manage sessions
+ *	control_reload.c	config.reload
  *	control_json.c		the daemon's structures as JSON
  *
  * and nobody else includes this but their tests.
@@ -72,6 +73,8 @@ extern const size_t control_method_count;
  * `err` filled. */
 struct session *control_session_named(struct control *c,
     const json_t *params, struct rpc_error *err);
+
+rpc_handler control_config_reload;
 
 /* control_session.c */
 rpc_handler control_session_add;

@@ -30,6 +30,7 @@ rpc_fail(struct rpc_error *err, int code, const char *field, const char *fmt,
 	va_list ap;
 
 	err->code = code;
+	err->errors = NULL;
 	strlcpy(err->field, field != NULL ? field : "", sizeof(err->field));
 	va_start(ap, fmt);
 	vsnprintf(err->message, sizeof(err->message), fmt, ap);
@@ -82,14 +83,20 @@ answer_dump(json_t *id, json_t *result, json_t *error)
 static char *
 error_dump(json_t *id, const struct rpc_error *err)
 {
-	json_t *js = json_object();
-	int rc;
+	json_t *js = json_object(), *data = json_object();
+	int rc = 0;
 
-	rc = json_object_set_new(js, "code", json_integer(err->code));
-	rc |= json_object_set_new(js, "message", text_json(err->message));
 	if (err->field[0] != '\0')
-		rc |= json_object_set_new(js, "data",
-		    json_pack("{s:o}", "field", text_json(err->field)));
+		rc |= json_object_set_new(data, "field",
+		    text_json(err->field));
+	if (err->errors != NULL)
+		rc |= json_object_set_new(data, "errors", err->errors);
+
+	rc |= json_object_set_new(js, "code", json_integer(err->code));
+	rc |= json_object_set_new(js, "message", text_json(err->message));
+	if (json_object_size(data) > 0)
+		rc |= json_object_set(js, "data", data);
+	json_decref(data);
 	if (rc != 0) {
 		json_decref(js);
 		return NULL;
@@ -311,6 +318,7 @@ rpc_serve(const struct rpc_method *methods, size_t n, void *ctx,
 	else if (request_read(root, &rq, &err))
 		result = request_run(methods, n, ctx, &rq, &err);
 	if (rq.notification) {
+		json_decref(err.errors);
 		json_decref(result);
 		json_decref(root);
 		return 0;

@@ -20,14 +20,17 @@ enum rpc_code {
 	RPC_E_NOT_PERMITTED = -32000,
 	RPC_E_BUSY = -32001,
 	RPC_E_NO_SUCH_SESSION = -32002,
-	RPC_E_EXISTS = -32003
+	RPC_E_EXISTS = -32003,
+	RPC_E_CONFIG = -32004
 };
 
-/* An error object; `field` is data.field, "" for none. */
+/* An error object; `field` is data.field, "" for none; `errors`, a reference,
+ * is data.errors, NULL for none. */
 struct rpc_error {
 	int	code;
 	char	message[256];
 	char	field[64];
+	json_t	*errors;
 };
 
 /* A parameter; tables end with a NULL name; JSON_TRUE is true or false. */

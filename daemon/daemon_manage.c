@@ -224,40 +224,57 @@ same_portal(const struct config_session *a, const struct config_session *b)
 	    strcasecmp(a->portal.host, b->portal.host) == 0;
 }
 
-/*
- * Another session that the new one would reinstate (RFC 7143 section 6.3.5),
- * or that is what it would be but for its name.
- */
+struct session *
+daemon_session_clash(struct daemon *d, const struct session *s)
+{
+	uint8_t mine[CONFIG_ISID_LEN], other[CONFIG_ISID_LEN];
+	struct session *o = NULL;
+
+	session_isid(s, mine);
+	while ((o = session_next(d->w, o)) != NULL) {
+		session_isid(o, other);
+		if (o != s && memcmp(mine, other, sizeof(mine)) == 0 &&
+		    strcasecmp(session_target(o), session_target(s)) == 0)
+			return o;
+	}
+	return NULL;
+}
+
+/* One that the new one would be but for its name. */
+static struct session *
+find_twin(struct daemon *d, const struct session *s)
+{
+	const struct config_session *mine = session_config(s);
+	struct session *o = NULL;
+
+	while ((o = session_next(d->w, o)) != NULL) {
+		if (o != s && !mine->isid_set &&
+		    strcasecmp(session_target(o), mine->target) == 0 &&
+		    same_portal(mine, daemon_session_config(d, o)))
+			return o;
+	}
+	return NULL;
+}
+
 static bool
 nexus_is_free(struct daemon *d, const struct session *s,
     struct rpc_error *err)
 {
-	const struct config_session *mine = session_config(s);
-	uint8_t isid[CONFIG_ISID_LEN];
-	const struct session *o = NULL;
+	const struct session *o = daemon_session_clash(d, s);
 
-	session_isid(s, isid);
-	while ((o = session_next(d->w, o)) != NULL) {
-		const struct config_session *theirs =
-		    daemon_session_config(d, o);
-		uint8_t other[CONFIG_ISID_LEN];
-
-		if (o == s || strcasecmp(session_target(o), mine->target) != 0)
-			continue;
-		session_isid(o, other);
-		if (memcmp(isid, other, sizeof(isid)) == 0)
-			rpc_fail(err, RPC_E_EXISTS, "isid", "session %s has "
-			    "the same target and the same ISID: they would "
-			    "throw each other out", theirs->name);
-		else if (!mine->isid_set && same_portal(mine, theirs))
-			rpc_fail(err, RPC_E_EXISTS, "target", "session %s has "
-			    "the same target and portal: use that one, or "
-			    "give an isid to have a second one", theirs->name);
-		else
-			continue;
+	if (o != NULL) {
+		rpc_fail(err, RPC_E_EXISTS, "isid", "session %s has the same "
+		    "target and the same ISID: they would throw each other "
+		    "out", session_config(o)->name);
 		return false;
 	}
-	return true;
+	o = find_twin(d, s);
+	if (o == NULL)
+		return true;
+	rpc_fail(err, RPC_E_EXISTS, "target", "session %s has the same target "
+	    "and portal: use that one, or give an isid to have a second one",
+	    session_config(o)->name);
+	return false;
 }
 
 /* The session of that name exists: the same one, or another? */

@@ -6,6 +6,7 @@
  *	daemon_setup.c	configuration, sockets, privileges: before the loop
  *	daemon_serve.c	sessions, clients and control while it runs
  *	daemon_manage.c	sessions that come and go meanwhile
+ *	daemon_reload.c	the configuration read again
  *	daemon_stop.c	signals and the way out
  *	daemon_check.c	--check-config
  *
@@ -47,6 +48,12 @@ struct daemon_client {
 struct daemon {
 	struct config		*config;
 	char			*config_path;
+	bool			 config_given;	/* so the file must exist */
+	/* By the command line or the service manager. */
+	bool			 given_data_socket;
+	bool			 given_control_socket;
+	bool			 given_user;
+	bool			 debug;		/* whatever log-level says */
 	struct log		*log;
 	struct worker		*w;
 	struct pidfh		*pidfile;
@@ -123,6 +130,15 @@ const struct config_session *daemon_session_config(struct daemon *d,
 bool daemon_session_runs(struct daemon *d, const struct session *s);
 bool daemon_session_leaves(struct daemon *d, const struct session *s);
 
+/* A session with the same target and ISID, which would throw this one out and
+ * be thrown out by it (RFC 7143 section 6.3.5), or NULL. */
+struct session *daemon_session_clash(struct daemon *d,
+    const struct session *s);
+
+/* daemon_reload.c, for the control socket and SIGHUP; `note` may be NULL. */
+bool daemon_reload(struct daemon *d, control_note *note, void *ctx,
+    struct config_errors *errs);
+
 /* Forget all plans; the sessions stay. */
 void daemon_manage_free(struct daemon *d);
 
@@ -135,5 +151,6 @@ void daemon_stop_check(struct daemon *d);
 
 /* Tell the service manager; does nothing without one. */
 void daemon_notify(const char *state);
+void daemon_notify_reloading(void);
 
 #endif

@@ -178,6 +178,13 @@ control_session_logout(void *arg, struct session *s, struct rpc_error *err)
 	return daemon_session_logout(arg, s, err);
 }
 
+static bool
+control_reload(void *arg, control_note *note, void *ctx,
+    struct config_errors *errs)
+{
+	return daemon_reload(arg, note, ctx, errs);
+}
+
 static const struct control_ops control_callbacks = {
 	.info = control_info,
 	.each_session = control_each_session,
@@ -187,6 +194,7 @@ static const struct control_ops control_callbacks = {
 	.session_remove = control_session_remove,
 	.session_login = control_session_login,
 	.session_logout = control_session_logout,
+	.reload = control_reload,
 };
 
 static bool

@@ -87,6 +87,11 @@ daemon_configure(struct daemon *d, const struct daemon_options *opt)
 		log_error(d->log, "out of memory");
 		return DAEMON_EXIT_FAILURE;
 	}
+	d->config_given = opt->config_path != NULL;
+	d->given_data_socket = opt->data_socket != NULL;
+	d->given_control_socket = opt->control_socket != NULL;
+	d->given_user = opt->user != NULL;
+	d->debug = opt->debug;
 	if (opt->user != NULL)
 		override_user(cfg);
 	log_set_level(d->log, opt->debug ? LOG_LEVEL_DEBUG : cfg->log_level);
@@ -179,6 +184,8 @@ daemon_open_sockets(struct daemon *d)
 	}
 	d->data_socket = given.data;
 	d->control_socket = given.control;
+	d->given_data_socket |= given.data != NULL;
+	d->given_control_socket |= given.control != NULL;
 	/* The control socket first: who finds it in use leaves all alone. */
 	if (d->control_socket == NULL)
 		rc = open_socket(d, &control, &d->control_socket);

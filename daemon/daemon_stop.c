@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/client.h"
 #include "daemon/conf.h"
@@ -118,8 +119,16 @@ on_reload_signal(void *arg)
 {
 	struct daemon *d = arg;
 
-	log_warn(d->log, "SIGHUP: reload is not available; restart the daemon "
-	    "to read its configuration again");
+	struct config_errors errs;
+
+	if (d->stopping)
+		return;
+	log_info(d->log, "SIGHUP: reading the configuration again");
+	daemon_notify_reloading();
+	memset(&errs, 0, sizeof(errs));
+	(void)daemon_reload(d, NULL, NULL, &errs);
+	config_errors_clear(&errs);
+	daemon_notify("READY=1");
 }
 
 bool

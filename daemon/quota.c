@@ -35,10 +35,17 @@ quota_table_new(const struct quota_amount *client, uint32_t factor)
 	if (t == NULL)
 		return NULL;
 	LIST_INIT(&t->uids);
+	quota_table_set(t, client, factor);
+	return t;
+}
+
+void
+quota_table_set(struct quota_table *t, const struct quota_amount *client,
+    uint32_t factor)
+{
 	t->max.tasks = client->tasks * factor;
 	t->max.in = client->in * factor;
 	t->max.out = client->out * factor;
-	return t;
 }
 
 void

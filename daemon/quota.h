@@ -41,6 +41,10 @@ struct quota {
 struct quota_table *quota_table_new(const struct quota_amount *client,
     uint32_t factor);
 
+/* Change the limits; what is charged beyond them stays charged. */
+void quota_table_set(struct quota_table *t,
+    const struct quota_amount *client, uint32_t factor);
+
 /* Free the table; no account may be in use. */
 void quota_table_free(struct quota_table *t);
 

@@ -70,9 +70,21 @@ ops_stop(void *arg)
 	fx.stops++;
 }
 
+/* A faulty file. */
+static inline bool
+ops_reload(void *arg, control_note *note, void *ctx,
+    struct config_errors *errs)
+{
+	(void)arg;
+	(void)note;
+	(void)ctx;
+	(void)errs;
+	return false;
+}
+
 static const struct control_ops ops = { .info = ops_info,
 	.each_session = ops_each_session, .each_client = ops_each_client,
-	.stop = ops_stop };
+	.stop = ops_stop, .reload = ops_reload };
 
 /* Connect as `uid`; returns the admin's end. */
 static inline int
