@@ -131,6 +131,35 @@ ctl_print_stop(const json_t *result, bool colours)
 }
 
 int
+ctl_print_managed(const json_t *result, bool colours)
+{
+	(void)colours;
+	return printf("session %s: %s\n", text_of(result, "session"),
+	    text_of(result, "state")) < 0 ? -1 : 0;
+}
+
+/* One line for each list that is not empty. */
+int
+ctl_print_reload(const json_t *result, bool colours)
+{
+	const char *key;
+	json_t *list, *name;
+	size_t i;
+	int rc = printf("the configuration was read again\n");
+
+	(void)colours;
+	json_object_foreach((json_t *)(uintptr_t)result, key, list) {
+		if (json_array_size(list) == 0)
+			continue;
+		rc |= printf("%s:", key);
+		json_array_foreach(list, i, name)
+			rc |= printf(" %s", json_string_value(name));
+		rc |= printf("\n");
+	}
+	return rc < 0 ? -1 : 0;
+}
+
+int
 ctl_print_log(const json_t *result, bool colours)
 {
 	(void)colours;

@@ -50,8 +50,16 @@ static const struct command commands[] = {
 	    .words = ctl_fault_set },
 	{ "info", NULL, "daemon.info", NULL, false, ctl_print_info, NULL },
 	{ "log", NULL, "log.set", "level", true, ctl_print_log, NULL },
+	{ "reload", NULL, "config.reload", NULL, false, ctl_print_reload,
+	    NULL },
 	{ "session", "list", "session.list", NULL, false,
 	    ctl_print_sessions, NULL },
+	{ "session", "login", "session.login", "session", true,
+	    ctl_print_managed, NULL },
+	{ "session", "logout", "session.logout", "session", true,
+	    ctl_print_managed, NULL },
+	{ "session", "remove", "session.remove", "session", true,
+	    ctl_print_managed, NULL },
 	{ "session", "show", "session.show", "session", true,
 	    ctl_print_session, NULL },
 	{ "stats", NULL, "stats.get", "session", false, ctl_print_stats,
@@ -95,6 +103,10 @@ usage(FILE *to)
 	    "  stop                  end it: Logout of all sessions\n"
 	    "  session list          all sessions and their state\n"
 	    "  session show NAME     one session in full\n"
+	    "  session login NAME    begin to log in one that is stopped\n"
+	    "  session logout NAME   log out and stay so; clients stay\n"
+	    "  session remove NAME   log out and forget it\n"
+	    "  reload                read the configuration again\n"
 	    "  client list [NAME]    connected clients, of one session\n"
 	    "  stats [NAME]          counters, of one session\n"
 	    "  log LEVEL             error, warning, info or debug\n"

@@ -234,5 +234,22 @@ def sighup():
                 "logins")
 
 
+@test("iscsimuxctl logs out and in, removes and reloads")
+def ctl():
+    """A faulty file is exit status 1."""
+    daemon, control, target = daemon_and_target(("disk", {}))
+    wait_state(control, "disk", "up")
+    daemon.iscsimuxctl("session", "logout", "disk")
+    wait_state(control, "disk", "stopped")
+    daemon.iscsimuxctl("session", "login", "disk")
+    wait_state(control, "disk", "up")
+    rewrite(daemon, target, ("disk", {}), ("new", {}))
+    check("added: new" in daemon.iscsimuxctl("reload").stdout, "nothing added")
+    daemon.iscsimuxctl("session", "remove", "new")
+    rewrite(daemon, target, ("disk", {"colour": "red"}))
+    done = daemon.iscsimuxctl("reload", check_status=1)
+    check("colour" in done.stderr, done.stderr)
+
+
 if __name__ == "__main__":
     main()
