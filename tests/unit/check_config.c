@@ -80,7 +80,7 @@ START_TEST(defaults)
 	cfg = fixture_good(&fx, "");
 	check_daemon(cfg);
 	ck_assert_uint_eq(cfg->session_count, 0);
-	ck_assert_ptr_null(cfg->initiator_name);
+	ck_assert_str_eq(cfg->initiator_name, FIXTURE_IQN "i");
 	check_daemon(fixture_good(&fx, "# only\r\n\r\ndaemon { } # this"));
 	cfg = fixture_good(&fx, FIXTURE_SESSION("s") "}");
 	check_daemon(cfg);
