@@ -139,8 +139,10 @@ draft_session(struct config_load *ld, const struct config_draft *draft,
 		return;
 	}
 	draft_block(&d, &draft->keys, s);
-	if (ld->errs->total == errors)
+	if (ld->errs->total == errors) {
 		config_check_session(ld, s, d.at);
+		config_check_chap(ld, s, d.at);
+	}
 	for (; s->access_count < draft->access_count; s->access_count++)
 		draft_access(ld, &draft->access[s->access_count],
 		    &s->access[s->access_count]);

@@ -189,6 +189,8 @@ config_session_unref(struct config_session *s)
 	free(s->portal.text);
 	free(s->portal.host);
 	free(s->target);
+	config_chap_free(&s->chap);
+	config_chap_free(&s->discovery_chap);
 	free(s);
 }
 

@@ -36,6 +36,8 @@ struct login {
 	bool			 sent_part;	/* our last request had C */
 	bool			 sent_transit;	/* our last text came with T */
 	bool			 got_part;	/* the last response had C */
+	bool			 redirected;
+	struct login_redirect	 redirect;
 	uint16_t		 status;
 	struct login_why	 why;
 	struct login_result	 result;
@@ -49,6 +51,10 @@ login_new(const struct login_wanted *wanted)
 	struct text_writer *w;
 	struct login *l;
 
+	if (wanted->target_name == NULL && !wanted->discovery) {
+		errno = EINVAL;
+		return NULL;
+	}
 	l = calloc(1, sizeof(*l));
 	if (l == NULL)
 		return NULL;
@@ -65,8 +71,9 @@ login_new(const struct login_wanted *wanted)
 	text_put(w, "InitiatorName", wanted->initiator_name);
 	if (wanted->initiator_alias != NULL)
 		text_put(w, "InitiatorAlias", wanted->initiator_alias);
-	text_put(w, "TargetName", wanted->target_name);
-	text_put(w, "SessionType", "Normal");
+	if (wanted->target_name != NULL)
+		text_put(w, "TargetName", wanted->target_name);
+	text_put(w, "SessionType", wanted->discovery ? "Discovery" : "Normal");
 	login_keys_offer(&l->keys, ISCSI_STAGE_SECURITY, w);
 	if (w->overflow) {
 		free(l);
@@ -126,23 +133,6 @@ login_request(struct login *l, uint8_t *bhs, uint8_t *data)
 	put_be32(bhs + ISCSI_OFF_EXPSTATSN, l->expstatsn);
 }
 
-static int
-fail_redirect(struct login *l, const char *name, const uint8_t *data,
-    size_t len)
-{
-	struct text_reader r;
-	struct text_pair pair;
-
-	text_reader_init(&r, data, len);
-	while (text_next(&r, &pair) == TEXT_OK)
-		if (text_key_is(&pair, "TargetAddress"))
-			return login_fail(&l->why, "%s to %.255s (login "
-			    "status 0x%04x), which is not followed", name,
-			    pair.value, l->status);
-	return login_fail(&l->why, "%s (login status 0x%04x), but no "
-	    "TargetAddress is given", name, l->status);
-}
-
 /* Act on the class; an unknown detail only changes the words. */
 static int
 check_status(struct login *l, const uint8_t *bhs, const uint8_t *data,
@@ -156,7 +146,8 @@ check_status(struct login *l, const uint8_t *bhs, const uint8_t *data,
 		return 0;
 	l->status = (uint16_t)(class << 8 | detail);
 	if (class == 1)
-		return fail_redirect(l, name, data, len);
+		return login_redirect_read(&l->redirect, &l->redirected,
+		    l->status, name, data, len, &l->why);
 	return login_fail(&l->why, "target refused the login: %s (login "
 	    "status 0x%04x)", name, l->status);
 }
@@ -315,6 +306,12 @@ const char *
 login_error(const struct login *l)
 {
 	return l->why.text;
+}
+
+const struct login_redirect *
+login_redirect(const struct login *l)
+{
+	return l->redirected ? &l->redirect : NULL;
 }
 
 uint16_t

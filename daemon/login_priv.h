@@ -2,8 +2,8 @@
 /*
  * What the files of the login machine share: login.c drives the stages and
  * knows PDUs, login_keys.c knows keys and values, login_take.c judges what the
- * target says of them, login_text.c carries text across PDUs.  Besides them
- * only loginwatch.c may include this, for the table of keys.
+ * target says of them, login_text.c carries text across PDUs, login_redirect.c
+ * reads where it has moved.  Besides them only loginwatch.c may include this, for the table of keys.
  */
 #ifndef DAEMON_LOGIN_PRIV_H
 #define DAEMON_LOGIN_PRIV_H
@@ -64,6 +64,15 @@ size_t login_text_cut(struct login_text *t, uint8_t *data, size_t size);
 
 /* True if a part of `out` is still to be sent. */
 bool login_text_pending(const struct login_text *t);
+
+/*
+ * Read where the target has moved from the `len` bytes of text that came with
+ * `status`, whose name is `name`.  Fills `*r` if there is an address that can
+ * be used; `usable` says so.  Always a failure, told in `why`.
+ */
+int login_redirect_read(struct login_redirect *r, bool *usable,
+    uint16_t status, const char *name, const uint8_t *data, size_t len,
+    struct login_why *why);
 
 /*
  * The negotiated keys of a normal session (RFC 7143 section 13).
@@ -154,6 +163,9 @@ enum login_key_state {
 /* Booleans are 0 and 1; of a list, the value 1 is CRC32C and 0 is None. */
 struct login_keys {
 	enum login_key_state	state[LOGIN_KEYS];
+	bool			discovery;
+	bool			tpgt_set;	/* it must be want_tpgt */
+	uint16_t		want_tpgt;
 	uint32_t		offer[LOGIN_KEYS];
 	uint32_t		value[LOGIN_KEYS];
 	char			list[LOGIN_KEYS][LOGIN_LIST_MAX];
@@ -164,6 +176,12 @@ struct login_keys {
 
 /* What will be offered, brought into the range that each key allows. */
 void login_keys_init(struct login_keys *k, const struct login_wanted *wanted);
+
+/*
+ * Does a discovery session negotiate it (RFC 7143 section 13)?  Those others
+ * are not offered there, for some targets refuse or misread them.
+ */
+bool login_key_in_discovery(enum login_key id);
 
 /* Offer the keys of a stage that nobody has touched yet. */
 void login_keys_offer(struct login_keys *k, enum iscsi_stage stage,

@@ -157,6 +157,11 @@ take_proposal(struct login_keys *k, enum login_key id,
 {
 	uint32_t value;
 
+	if (k->discovery && !login_key_in_discovery(id)) {
+		text_put(answers, login_key_rules[id].name, "Irrelevant");
+		k->state[id] = LOGIN_KEY_DEFAULTED;
+		return 0;
+	}
 	if (login_key_rules[id].kind == LOGIN_KIND_LIST)
 		return take_list_proposal(k, id, pair, answers, why);
 	if (read_value(id, pair, &value, why) != 0)
@@ -188,6 +193,9 @@ take_portal_group(struct login_keys *k, const struct text_pair *pair,
 		return 0;
 	if (text_number(pair, UINT16_MAX, &number) != 0)
 		return fail_pair(why, pair, "which is no number up to 65535");
+	if (k->tpgt_set && number != k->want_tpgt)
+		return login_fail(why, "target has TargetPortalGroupTag=%u, "
+		    "but %u is configured", (unsigned)number, k->want_tpgt);
 	k->tpgt = (uint16_t)number;
 	k->have_tpgt = true;
 	return 0;

@@ -121,8 +121,7 @@ START_TEST(test_redirect)
 		const char *words;
 	} rows[] = {
 		{ 0x0101, "TargetAddress=192.0.2.7:3260\n", "target moved "
-		    "temporarily to 192.0.2.7:3260 (login status 0x0101), "
-		    "which is not followed" },
+		    "temporarily to 192.0.2.7:3260 (login status 0x0101)" },
 		{ 0x0102, "X-a=1\nTargetAddress=[2001:db8::1]:3261,1\n",
 		    "target moved permanently to [2001:db8::1]:3261,1" },
 		{ 0x0100, "TargetAddress=disk.example\n", "redirection, "
