@@ -282,6 +282,8 @@ const struct rpc_method control_methods[] = {
 	{ "fault.set", control_fault_set, control_fault_set_params, 0 },
 	{ "log.set", log_set, params_level, 0 },
 	{ "session.add", control_session_add, control_session_add_params, 0 },
+	{ "session.discover", control_session_discover,
+	    control_session_discover_params, 0 },
 	{ "session.list", session_list, params_none, 0 },
 	{ "session.login", control_session_login, control_session_params, 0 },
 	{ "session.logout", control_session_logout, control_session_params,

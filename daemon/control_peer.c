@@ -10,6 +10,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,7 @@ struct control_peer {
 	bool			 ending;	/* close once all is written */
 	bool			 closed;
 	struct control_fds	 fds;	/* of requests not yet served */
+	struct control_laters	 laters;	/* answers that are due */
 	uint64_t		 in_at;	/* bytes of the stream before `in` */
 	size_t			 in_len;
 	char			 in[CONTROL_LINE_MAX];
@@ -73,6 +75,7 @@ peer_close(struct control_peer *p)
 	TAILQ_REMOVE(&p->control->peers, p, link);
 	p->control->count--;
 	log_debug(w->log, "%s: closed", p->who);
+	control_laters_end(&p->laters);
 	loop_reap(w->loop, &p->reap);
 }
 
@@ -165,8 +168,10 @@ static void
 peer_serve_line(struct control_peer *p, const char *line, size_t len,
     uint64_t end)
 {
-	struct control_call call = { .control = p->control, .who = p->who };
+	struct control_call call = { .control = p->control, .who = p->who,
+	    .peer = p };
 	unsigned nfds = control_fds_take(&p->fds, end, &call.fd);
+	json_t *id;
 	char *answer;
 	int error;
 
@@ -175,9 +180,13 @@ peer_serve_line(struct control_peer *p, const char *line, size_t len,
 	log_debug(p->control->w->log, "%s: %.*s", p->who,
 	    (int)(len < 256 ? len : 256), line);
 	error = rpc_serve(control_methods, control_method_count, &call, line,
-	    len, nfds, &answer);
+	    len, nfds, &answer, &id);
 	if (call.fd != -1)
 		close(call.fd);
+	if (error == RPC_LATER) {
+		call.later->id = id;
+		return;
+	}
 	if (error != 0) {
 		log_error(p->control->w->log, "%s: out of memory", p->who);
 		peer_close(p);
@@ -246,7 +255,7 @@ peer_settle(struct control_peer *p)
 		return;
 	if (!p->ending && peer_has_work(p))
 		loop_post(p->control->w->loop, &p->again);
-	else if (p->eof && p->in_len == 0)
+	else if (p->eof && p->in_len == 0 && LIST_EMPTY(&p->laters))
 		p->ending = true;
 	if (p->ending && peer_pending(p) == 0) {
 		peer_close(p);
@@ -260,6 +269,20 @@ peer_settle(struct control_peer *p)
 	loop_io_want(p->io, want);
 }
 
+struct control_laters *
+control_peer_laters(struct control_peer *p)
+{
+	return &p->laters;
+}
+
+void
+control_peer_answer(struct control_peer *p, const char *line)
+{
+	if (line != NULL)
+		peer_put(p, line);
+	peer_settle(p);
+}
+
 static void
 on_again(void *arg)
 {
@@ -267,6 +290,15 @@ on_again(void *arg)
 
 	peer_serve(p);
 	peer_settle(p);
+}
+
+/* Has it closed both directions?  Then no answer can be read any more. */
+static bool
+peer_hung_up(const struct control_peer *p)
+{
+	struct pollfd pfd = { .fd = p->fd };
+
+	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLHUP) != 0;
 }
 
 static void
@@ -299,6 +331,10 @@ peer_read(struct control_peer *p)
 	}
 	if (n == 0)
 		p->eof = true;
+	if (p->eof && !LIST_EMPTY(&p->laters) && peer_hung_up(p)) {
+		peer_close(p);
+		return;
+	}
 	p->in_len += (size_t)n;
 	peer_serve(p);
 }
@@ -337,6 +373,7 @@ control_peer_start(struct control *c, int fd, const struct peer *cred)
 	    (int)cred->pid);
 	loop_job_init(&p->again, on_again, p);
 	loop_job_init(&p->reap, peer_reap, p);
+	LIST_INIT(&p->laters);
 	p->io = loop_io_new(c->w->loop, fd, on_io, p);
 	p->stall = loop_timer_new(c->w->loop, on_stall, p);
 	if (p->io == NULL || p->stall == NULL)

@@ -6,11 +6,13 @@
  *	control_peer.c		connections: bytes to lines, answers to bytes
  *	control_fds.c		descriptors that come with requests
  *	control_rpc.c		one line to one answer
+ *	control_later.c		answers that come in a later turn
  *	control_methods.c	the table of methods and what they do
  *	control_trace.c		those of the trace
  *	control_fault.c		those of faults
  *	control_session.c	those that manage sessions
  *	control_reload.c	config.reload
+ *	control_discover.c	session.discover
  *	control_json.c		the daemon's structures as JSON
  *
  * and nobody else includes this but their tests.
@@ -42,6 +44,7 @@ struct control {
 	TAILQ_HEAD(, control_peer)	 peers;
 	uint32_t			 count;
 	uint64_t			 last_id;
+	uint32_t			 discoveries;	/* that are running */
 };
 
 /* What a handler gets as its context. */
@@ -49,7 +52,38 @@ struct control_call {
 	struct control	*control;
 	const char	*who;	/* the caller, for the log */
 	int		 fd;	/* came with the request; -1: none, or taken */
+	struct control_peer	*peer;
+	struct control_later	*later;	/* NULL until control_later_new() */
 };
+
+/* An answer that is due to a peer. */
+struct control_later {
+	LIST_ENTRY(control_later) link;
+	struct control_peer	*peer;
+	json_t			*id;	/* NULL: a notification's */
+	void			(*gone)(void *arg);
+	void			*arg;
+};
+
+LIST_HEAD(control_laters, control_later);
+
+/*
+ * Promise an answer; the handler returns rpc_later() then and nothing else.
+ * The handle is valid until it is answered, or until `gone` is called because
+ * the peer has gone.  NULL on lack of memory.
+ */
+struct control_later *control_later_new(struct control_call *call,
+    void (*gone)(void *arg), void *arg);
+
+/*
+ * Give the answer: `result`, which is taken over, or where that is NULL the
+ * error.  Not from inside the handler.
+ */
+void control_later_answer(struct control_later *l, json_t *result,
+    const struct rpc_error *err);
+
+/* The peer has gone: nobody waits for these answers any more. */
+void control_laters_end(struct control_laters *laters);
 
 /* Serve a connection of someone who may; `fd` is the connection's, also on
  * failure. */
@@ -58,6 +92,12 @@ void control_peer_start(struct control *c, int fd, const struct peer *cred);
 /* Send what the socket takes, then close; memory goes at the end of the
  * turn. */
 void control_peer_end(struct control_peer *p);
+
+/* Answers that are due to it. */
+struct control_laters *control_peer_laters(struct control_peer *p);
+
+/* One fewer is due: send it, NULL for none; the peer may be closed after. */
+void control_peer_answer(struct control_peer *p, const char *line);
 
 /* control_trace.c */
 rpc_handler control_trace_list;
@@ -75,6 +115,9 @@ struct session *control_session_named(struct control *c,
     const json_t *params, struct rpc_error *err);
 
 rpc_handler control_config_reload;
+
+rpc_handler control_session_discover;
+extern const struct rpc_param control_session_discover_params[];
 
 /* control_session.c */
 rpc_handler control_session_add;

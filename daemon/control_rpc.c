@@ -113,6 +113,19 @@ rpc_error_line(int code, const char *message)
 	return error_dump(NULL, &err);
 }
 
+json_t *
+rpc_later(struct rpc_error *err)
+{
+	return rpc_fail(err, RPC_LATER, NULL, "later");
+}
+
+char *
+rpc_answer_line(json_t *id, json_t *result, const struct rpc_error *err)
+{
+	return result != NULL ? answer_dump(id, result, NULL) :
+	    error_dump(id, err);
+}
+
 static bool
 is_request_member(const char *key)
 {
@@ -303,7 +316,7 @@ request_run(const struct rpc_method *methods, size_t n, void *ctx,
 
 int
 rpc_serve(const struct rpc_method *methods, size_t n, void *ctx,
-    const char *line, size_t len, unsigned nfds, char **answer)
+    const char *line, size_t len, unsigned nfds, char **answer, json_t **id)
 {
 	struct request rq = { .nfds = nfds };
 	struct rpc_error err = { 0 };
@@ -311,20 +324,25 @@ rpc_serve(const struct rpc_method *methods, size_t n, void *ctx,
 	json_error_t where;
 
 	*answer = NULL;
+	*id = NULL;
 	root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
 	if (root == NULL)
 		rpc_fail(&err, RPC_E_PARSE, NULL, "no valid JSON: %s at byte "
 		    "%d", where.text, where.position);
 	else if (request_read(root, &rq, &err))
 		result = request_run(methods, n, ctx, &rq, &err);
+	if (err.code == RPC_LATER) {
+		*id = json_incref(rq.id);
+		json_decref(root);
+		return RPC_LATER;
+	}
 	if (rq.notification) {
 		json_decref(err.errors);
 		json_decref(result);
 		json_decref(root);
 		return 0;
 	}
-	*answer = result != NULL ? answer_dump(rq.id, result, NULL) :
-	    error_dump(rq.id, &err);
+	*answer = rpc_answer_line(rq.id, result, &err);
 	json_decref(root);
 	return *answer != NULL ? 0 : -ENOMEM;
 }

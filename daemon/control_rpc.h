@@ -21,8 +21,12 @@ enum rpc_code {
 	RPC_E_BUSY = -32001,
 	RPC_E_NO_SUCH_SESSION = -32002,
 	RPC_E_EXISTS = -32003,
-	RPC_E_CONFIG = -32004
+	RPC_E_CONFIG = -32004,
+	RPC_E_TARGET = -32005
 };
+
+/* No error, but the code of rpc_later(). */
+#define RPC_LATER	1
 
 /* An error object; `field` is data.field, "" for none; `errors`, a reference,
  * is data.errors, NULL for none. */
@@ -59,10 +63,21 @@ struct rpc_method {
  * Serve the `len` bytes at `line`, which hold no newline, with one of the `n`
  * methods.  `nfds` descriptors came along; a method that does not want so
  * many is not called.  Returns 0 and in `*answer` the answer with its newline and a NUL,
- * which the caller frees, NULL if none is due (a notification); or -ENOMEM.
+ * which the caller frees, NULL if none is due (a notification); or -ENOMEM; or
+ * RPC_LATER if the handler returned rpc_later(), and in `*id` a reference to
+ * what rpc_answer_line() needs, NULL if no answer is due.
  */
 int rpc_serve(const struct rpc_method *methods, size_t n, void *ctx,
-    const char *line, size_t len, unsigned nfds, char **answer);
+    const char *line, size_t len, unsigned nfds, char **answer, json_t **id);
+
+/* For a handler to return whose answer comes in a later turn. */
+json_t *rpc_later(struct rpc_error *err);
+
+/*
+ * The answer to the request with this id: `result`, which is taken over, or
+ * where that is NULL the error.  NULL without memory.
+ */
+char *rpc_answer_line(json_t *id, json_t *result, const struct rpc_error *err);
 
 /* An error answer to nobody's request in particular; NULL without memory. */
 char *rpc_error_line(int code, const char *message);

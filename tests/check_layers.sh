@@ -41,6 +41,7 @@ ranks() {
 	5  task       *
 	5  r2t        *
 	5  abort      *
+	5  discover   *
 	5  attachment *
 	5  gap        *
 	5  guard      *

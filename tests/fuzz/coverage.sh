@@ -80,7 +80,8 @@ result $? "the inputs are as make_corpus.py writes them"
 cd "$build" || exit 2
 if ! quietly "$src/configure" -q --enable-gcov CC="${CC:-gcc}" ||
     ! quietly make -s -j "${JOBS:-$(nproc)}" tests/fuzz/replay_pdu \
-    tests/fuzz/replay_frame tests/fuzz/replay_text; then
+    tests/fuzz/replay_frame tests/fuzz/replay_sendtargets \
+    tests/fuzz/replay_text; then
 	echo "Bail out! it does not build"
 	exit 1
 fi
@@ -88,5 +89,6 @@ check pdu proto/pdu.c proto/pdu_serialize.c
 check frame proto/frame.c proto/msg.c proto/msg_raw.c proto/msg_tlv.c \
     proto/wire.c
 check text proto/text.c
+check sendtargets proto/sendtargets.c
 echo "1..$number"
 exit "$failed"

@@ -103,11 +103,12 @@ call(const char *method, const char *params)
 {
 	struct control_call ctx = { .control = &fx.control, .who = "test" };
 	char line[1024], *answer;
+	json_t *id;
 
 	snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":1,"
 	    "\"method\":\"%s\",\"params\":%s}", method, params);
 	ck_assert_int_eq(rpc_serve(control_methods, control_method_count,
-	    &ctx, line, strlen(line), 0, &answer), 0);
+	    &ctx, line, strlen(line), 0, &answer, &id), 0);
 	json_decref(fx.answer);
 	fx.answer = json_loads(answer, 0, NULL);
 	ck_assert_ptr_nonnull(fx.answer);

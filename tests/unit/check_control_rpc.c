@@ -40,6 +40,16 @@ starve(void *ctx, const json_t *params, struct rpc_error *err)
 	return NULL;
 }
 
+static json_t *
+put_off(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	int *calls = ctx;
+
+	(void)params;
+	++*calls;
+	return rpc_later(err);
+}
+
 static const struct rpc_param params_none[] = { { NULL, 0, false } };
 static const struct rpc_param params_echo[] = {
 	{ "name", JSON_STRING, true },
@@ -50,6 +60,7 @@ static const struct rpc_param params_echo[] = {
 
 static const struct rpc_method methods[] = {
 	{ "test.echo", echo, params_echo, 0 },
+	{ "test.later", put_off, params_none, 0 },
 	{ "test.refuse", refuse, params_none, 0 },
 	{ "test.starve", starve, params_none, 0 },
 	{ "test.take", echo, params_none, 1 },
@@ -168,11 +179,13 @@ static char *
 serve_with(const char *in, size_t len, unsigned nfds, int *calls)
 {
 	char *out = NULL;
+	json_t *id;
 
 	*calls = 0;
 	ck_assert_int_eq(rpc_serve(methods,
-	    sizeof(methods) / sizeof(methods[0]), calls, in, len, nfds, &out),
-	    0);
+	    sizeof(methods) / sizeof(methods[0]), calls, in, len, nfds, &out,
+	    &id), 0);
+	ck_assert_ptr_null(id);
 	return out;
 }
 
@@ -194,6 +207,38 @@ START_TEST(line_by_line)
 		ck_assert_str_eq(out, l->out);
 	ck_assert_msg(calls == l->calls, "%s: %d calls", l->in, calls);
 	free(out);
+}
+END_TEST
+
+/* Put off, the answer bears the id of its request; a notification has none. */
+START_TEST(later)
+{
+	static const char with_id[] = RQ("\"id\":\"a\",\"method\":\"test.later\"");
+	static const char without[] = RQ("\"method\":\"test.later\"");
+	const size_t n = sizeof(methods) / sizeof(methods[0]);
+	struct rpc_error err;
+	int calls = 0;
+	json_t *id;
+	char *out;
+
+	ck_assert_int_eq(rpc_serve(methods, n, &calls, with_id,
+	    strlen(with_id), 0, &out, &id), RPC_LATER);
+	ck_assert_ptr_null(out);
+	out = rpc_answer_line(id, json_true(), NULL);
+	ck_assert_str_eq(out,
+	    "{\"jsonrpc\":\"2.0\",\"result\":true,\"id\":\"a\"}\n");
+	free(out);
+	rpc_fail(&err, -32050, NULL, "no");
+	out = rpc_answer_line(id, NULL, &err);
+	ck_assert_str_eq(out, "{\"jsonrpc\":\"2.0\",\"error\":{\"code\":-32050,"
+	    "\"message\":\"no\"},\"id\":\"a\"}\n");
+	free(out);
+	json_decref(id);
+	ck_assert_int_eq(rpc_serve(methods, n, &calls, without,
+	    strlen(without), 0, &out, &id), RPC_LATER);
+	ck_assert_ptr_null(out);
+	ck_assert_ptr_null(id);
+	ck_assert_int_eq(calls, 2);
 }
 END_TEST
 
@@ -302,6 +347,7 @@ main(void)
 
 	tcase_add_loop_test(tc, line_by_line, 0,
 	    (int)(sizeof(lines) / sizeof(lines[0])));
+	tcase_add_test(tc, later);
 	tcase_add_loop_test(tc, no_json, 0,
 	    (int)(sizeof(garbage) / sizeof(garbage[0])));
 	tcase_add_test(tc, nul_byte);
