@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,7 @@ static inline void
 take_connection(void)
 {
 	const struct pdu_framing framing = { .max_dsl = 65536 };
+	int yes = 1;
 
 	if (fx.peer != -1)
 		close(fx.peer);
@@ -139,6 +141,8 @@ take_connection(void)
 		ck_assert_uint_eq(fx.told, 0);
 		turn();
 	}
+	/* What is said in one turn arrives in one. */
+	setsockopt(fx.peer, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	pdu_parser_init(&fx.parser, PDU_FROM_INITIATOR, &framing);
 	fx.statsn = 0xfffffffe;		/* wraps soon */
 }
