@@ -33,6 +33,7 @@ enum cli_status {
 /* What the command line says; sizes in bytes, times in ms. */
 struct cli_options {
 	const char	*socket;
+	bool		 socket_given;
 	bool		 json;
 	bool		 verbose;
 	bool		 verify;
@@ -48,6 +49,8 @@ struct cli_options {
 	uint32_t	 chunk;
 	uint32_t	 depth;
 	const char	*portal;	/* raw: NULL is none */
+	bool		 login;		/* discover: add sessions */
+	const char	*credentials;	/* a session's; NULL is none */
 	const char	*script;
 	int		 adopt_fd;	/* -1 is none */
 };
@@ -199,6 +202,7 @@ enum cli_status cli_read(struct cli *c);
 enum cli_status cli_write(struct cli *c);
 enum cli_status cli_submit(struct cli *c);
 enum cli_status cli_raw(struct cli *c);
+enum cli_status cli_discover(struct cli *c);
 
 /* Print what a VPD page holds; `page` has `len` bytes, at least 4. */
 enum cli_status cli_vpd(struct cli *c, const uint8_t *page, size_t len);

@@ -17,6 +17,7 @@
 
 enum needs {
 	NEEDS_NOTHING,
+	NEEDS_PORTAL,
 	NEEDS_SESSION,
 	NEEDS_LUN,		/* SESSION[/LUN] */
 	NEEDS_FILE,		/* SESSION[/LUN] [FILE] */
@@ -72,6 +73,13 @@ static const struct command commands[] = {
 	    "  iscsimux submit disk1/0 scsi-command read edtl=36 "
 	    "cdb=120000002400\n\n"
 	    "iscsimux(1) has all names.\n" },
+	{ "discover", NEEDS_PORTAL, "LC", cli_discover, "PORTAL",
+	    "Asks a portal which targets it knows; for admins.\n\n"
+	    "  -L, --login            add a session for each of them\n"
+	    "  -C, --credentials NAME log in with the discovery-chap-* keys of "
+	    "this session\n\n"
+	    "-S is the daemon's control socket here (ISCSIMUX_CONTROL, or\n"
+	    ISCSIMUX_RUNDIR "/control.sock).\n" },
 	{ "raw", NEEDS_NOTHING, "PfA", cli_raw, "",
 	    "Opens a connection to a target and speaks iSCSI as a script "
 	    "says.\n\n"
@@ -170,9 +178,16 @@ take_arguments(struct cli *c, const struct command *cmd, int argc,
 	c->argv = argv + 1;
 	if (most == 0)
 		return CLI_OK;
+	if (argc == 0 && cmd->needs == NEEDS_PORTAL)
+		return usage_error("which portal? iscsimux discover "
+		    "HOST:PORT", "");
 	if (argc == 0)
 		return usage_error("which session? iscsimux list shows "
 		    "them: iscsimux ", cmd->name);
+	if (cmd->needs == NEEDS_PORTAL) {
+		c->opt.portal = argv[0];
+		return CLI_OK;
+	}
 	return take_session(c, argv[0], cmd->needs);
 }
 

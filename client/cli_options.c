@@ -32,9 +32,11 @@ static const struct option options[] = {
 	{ "adopt-fd", required_argument, NULL, 'A' },
 	{ "chunk", required_argument, NULL, 'b' },
 	{ "count", required_argument, NULL, 'c' },
+	{ "credentials", required_argument, NULL, 'C' },
 	{ "hex", no_argument, NULL, 'x' },
 	{ "interval", required_argument, NULL, 'i' },
 	{ "length", required_argument, NULL, 'l' },
+	{ "login", no_argument, NULL, 'L' },
 	{ "offset", required_argument, NULL, 'o' },
 	{ "portal", required_argument, NULL, 'P' },
 	{ "queue-depth", required_argument, NULL, 'q' },
@@ -62,7 +64,8 @@ cli_option_name(int letter)
 		['o'] = "--offset", ['p'] = "--vpd", ['q'] = "--queue-depth",
 		['s'] = "--size", ['w'] = "--verify", ['x'] = "--hex",
 		['A'] = "--adopt-fd", ['P'] = "--portal",
-		['f'] = "--script" };
+		['f'] = "--script", ['C'] = "--credentials",
+		['L'] = "--login" };
 
 	return names[letter];
 }
@@ -183,6 +186,9 @@ take_value(struct cli_options *o, int letter, const char *value)
 	case 'c':
 		return parse_number(value, 0, 1000000000, &o->count) ? NULL :
 		    "a number";
+	case 'C':
+		o->credentials = value;
+		return *value != '\0' ? NULL : "the name of a session";
 	case 'f':
 		o->script = value;
 		return *value != '\0' ? NULL : "a file, or -";
@@ -210,6 +216,7 @@ take_value(struct cli_options *o, int letter, const char *value)
 		    NULL : "bytes, at most 256K";
 	case 'S':
 		o->socket = value;
+		o->socket_given = true;
 		return *value != '\0' ? NULL : "a path";
 	default:
 		return parse_time(value, 0.001, &o->timeout) ? NULL :
@@ -223,6 +230,9 @@ take_switch(struct cli_options *o, int letter)
 	switch (letter) {
 	case 'j':
 		o->json = true;
+		break;
+	case 'L':
+		o->login = true;
 		break;
 	case 'v':
 		o->verbose = true;
@@ -274,7 +284,7 @@ cli_options(struct cli_options *o, int argc, char **argv, char *given,
 	int letter;
 
 	set_defaults(o);
-	while ((letter = getopt_long(argc, argv, "A:b:c:f:hi:jl:o:p:P:q:s:"
+	while ((letter = getopt_long(argc, argv, "A:b:c:C:f:hi:jl:Lo:p:P:q:s:"
 	    "S:t:vVwx",
 	    options, NULL)) != -1) {
 		/* The rest is still to be put behind the options. */

@@ -284,6 +284,33 @@ ctl_print_session(const json_t *result, bool colours)
 }
 
 int
+ctl_print_targets(const json_t *result, bool colours)
+{
+	static const struct table_column columns[] = { { "TARGET", false },
+		{ "PORTAL", false }, { "GROUP", true } };
+	const json_t *list = json_object_get(result, "targets");
+	struct table *t = table_new(columns, COUNT(columns));
+
+	if (json_array_size(list) == 0) {
+		table_free(t);
+		return printf("there is no target at %s\n",
+		    text_of(result, "portal")) < 0 ? -1 : 0;
+	}
+	for (size_t i = 0; t != NULL && i < json_array_size(list); i++) {
+		const json_t *r = json_array_get(list, i);
+
+		table_text(t, TABLE_PLAIN, text_of(r, "target"));
+		table_text(t, TABLE_PLAIN, text_of(r, "portal"));
+		if (json_is_integer(json_object_get(r, "portal_group")))
+			table_printf(t, TABLE_PLAIN, "%" JSON_INTEGER_FORMAT,
+			    num_of(r, "portal_group"));
+		else
+			table_text(t, TABLE_PLAIN, "-");
+	}
+	return print_table(t, colours);
+}
+
+int
 ctl_print_clients(const json_t *result, bool colours)
 {
 	static const struct table_column columns[] = { { "ID", true },

@@ -42,6 +42,8 @@ static const struct command commands[] = {
 	{ "call", .needed = true, .print = ctl_print_json },
 	{ "client", "list", "client.list", "session", false,
 	    ctl_print_clients, NULL },
+	{ "discover", NULL, "session.discover", "portal", true,
+	    ctl_print_targets, NULL },
 	{ "fault", "clear", "fault.clear", .print = ctl_print_cleared,
 	    .words = ctl_fault_clear },
 	{ "fault", "list", "fault.list", "connection", false,
@@ -107,6 +109,7 @@ usage(FILE *to)
 	    "  session logout NAME   log out and stay so; clients stay\n"
 	    "  session remove NAME   log out and forget it\n"
 	    "  reload                read the configuration again\n"
+	    "  discover PORTAL       ask a portal for its targets\n"
 	    "  client list [NAME]    connected clients, of one session\n"
 	    "  stats [NAME]          counters, of one session\n"
 	    "  log LEVEL             error, warning, info or debug\n"

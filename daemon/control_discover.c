@@ -17,9 +17,10 @@
 #include "daemon/worker.h"
 
 #define DISCOVERIES_MAX	16u	/* at a time */
-#define TIMEOUT_DEFAULT	10000	/* ms */
+/* ms; iscsimuxctl waits for ten seconds. */
+#define TIMEOUT_DEFAULT	8000
 #define TIMEOUT_MIN	10
-#define TIMEOUT_MAX	600000
+#define TIMEOUT_MAX	86400000
 
 const struct rpc_param control_session_discover_params[] = {
 	{ "portal", JSON_STRING, true },
@@ -91,8 +92,8 @@ on_done(void *arg, const struct discover_result *result)
 	json_t *js = NULL;
 
 	if (result->error != NULL) {
-		rpc_fail(&err, RPC_E_TARGET, NULL, "%s: %s", result->portal,
-		    result->error);
+		rpc_fail(&err, RPC_E_TARGET, NULL, "discovery at %s: %s",
+		    result->portal, result->error);
 	} else {
 		js = result_json(result);
 		if (js == NULL)

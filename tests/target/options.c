@@ -35,6 +35,10 @@ static const char help[] =
 "  --queue-depth N         commands of one session (default 256)\n"
 "  --phase-collapse yes|no status in the last Data-In (default yes)\n"
 "  --text-split BYTES      data in one text PDU at most (default 8K)\n"
+"  --text-whole            do not cut pairs: F=0 and C=0 instead of C=1\n"
+"  --advertise NAME[=ADDRESS]\n"
+"                          name this to SendTargets, too; repeatable, an\n"
+"                          ADDRESS as in TargetAddress\n"
 "  --first-statsn N        of each connection\n"
 "  --lenient               let pass what known initiators do wrong: ExpStatSN\n"
 "                          and CmdSN of immediate PDUs, tags and LUNs of NOP\n"
@@ -47,7 +51,8 @@ enum option_id {
 	OPT_PORTAL = 256, OPT_TARGET_NAME, OPT_LUNS, OPT_SIZE, OPT_BLOCK_SIZE,
 	OPT_INITIAL_R2T, OPT_IMMEDIATE_DATA, OPT_MAX_RECV_DSL, OPT_MAX_BURST,
 	OPT_FIRST_BURST, OPT_MAX_R2T, OPT_HEADER_DIGEST, OPT_DATA_DIGEST,
-	OPT_QUEUE_DEPTH, OPT_PHASE_COLLAPSE, OPT_TEXT_SPLIT, OPT_FIRST_STATSN,
+	OPT_QUEUE_DEPTH, OPT_PHASE_COLLAPSE, OPT_TEXT_SPLIT, OPT_TEXT_WHOLE,
+	OPT_ADVERTISE, OPT_FIRST_STATSN,
 	OPT_LENIENT, OPT_CONTROL, OPT_HELP
 };
 
@@ -68,6 +73,8 @@ static const struct option longopts[] = {
 	{ "queue-depth", required_argument, NULL, OPT_QUEUE_DEPTH },
 	{ "phase-collapse", required_argument, NULL, OPT_PHASE_COLLAPSE },
 	{ "text-split", required_argument, NULL, OPT_TEXT_SPLIT },
+	{ "text-whole", no_argument, NULL, OPT_TEXT_WHOLE },
+	{ "advertise", required_argument, NULL, OPT_ADVERTISE },
 	{ "first-statsn", required_argument, NULL, OPT_FIRST_STATSN },
 	{ "lenient", no_argument, NULL, OPT_LENIENT },
 	{ "control", required_argument, NULL, OPT_CONTROL },
@@ -159,6 +166,18 @@ parse_portal(struct options *o, const char *arg)
 	return true;
 }
 
+static bool
+parse_advertised(struct options *o, const char *arg)
+{
+	size_t len = strcspn(arg, "=");
+
+	if (o->nadvertised == OPTIONS_ADVERTISED_MAX || len == 0 ||
+	    len > ISCSI_NAME_MAX)
+		return false;
+	o->advertised[o->nadvertised++] = arg;
+	return true;
+}
+
 /* One option; false if its argument is wrong. */
 static bool
 take(struct options *o, int id, const char *arg)
@@ -198,6 +217,11 @@ take(struct options *o, int id, const char *arg)
 		return parse_bool(arg, &o->phase_collapse);
 	case OPT_TEXT_SPLIT:
 		return parse_u32(arg, 1, 8192, &o->text_split);
+	case OPT_TEXT_WHOLE:
+		o->text_whole = true;
+		return true;
+	case OPT_ADVERTISE:
+		return parse_advertised(o, arg);
 	case OPT_FIRST_STATSN:
 		return parse_u32(arg, 0, UINT32_MAX, &o->first_statsn);
 	case OPT_LENIENT:

@@ -10,6 +10,7 @@
 
 #define OPTIONS_PORTALS_MAX	16
 #define OPTIONS_LUNS_MAX	256u
+#define OPTIONS_ADVERTISED_MAX	1024
 
 enum digest_policy {
 	DIGEST_NONE,		/* only None is accepted */
@@ -38,7 +39,11 @@ struct options {
 	bool			 phase_collapse;
 	bool			 lenient;	/* tolerate known initiators */
 	uint32_t		 text_split;	/* data bytes of a text PDU */
+	bool			 text_whole;	/* pairs are not cut */
 	uint32_t		 first_statsn;
+	/* NAME or NAME=ADDRESS, for SendTargets beside what is there. */
+	const char		*advertised[OPTIONS_ADVERTISED_MAX];
+	unsigned		 nadvertised;
 };
 
 /*

@@ -13,7 +13,7 @@
 #include "tests/target/alloc.h"
 #include "tests/target/conn.h"
 
-#define TEXT_REPLY_MAX 8192u
+#define TEXT_REPLY_MIN 8192u
 
 static void
 text_forget(struct conn *c)
@@ -38,9 +38,22 @@ text_response(struct conn *c, uint32_t itt, uint32_t ttt)
 	return o;
 }
 
+/* How much of the first `n` bytes of what is left are whole pairs; all of them
+ * if no pair is whole. */
+static uint32_t
+whole_pairs(const struct conn *c, uint32_t n)
+{
+	uint32_t len = n;
+
+	while (len > 0 && c->text.buf[c->text.pos + len - 1] != '\0')
+		len--;
+	return len > 0 ? len : n;
+}
+
 static void
 text_send(struct conn *c)
 {
+	bool cut = true;
 	uint32_t most = c->target->options.text_split;
 	uint32_t n = c->text.len - c->text.pos;
 	bool more;
@@ -51,8 +64,12 @@ text_send(struct conn *c)
 	more = n > most;
 	if (more)
 		n = most;
+	if (more && c->target->options.text_whole) {
+		n = whole_pairs(c, most);
+		cut = c->text.buf[c->text.pos + n - 1] != '\0';
+	}
 	o = text_response(c, c->text.itt, more ? c->text.ttt : ISCSI_TAG_NONE);
-	if (more)
+	if (more && cut)
 		o->bhs[ISCSI_OFF_FLAGS] = ISCSI_TEXT_CONTINUE;
 	out_copy(o, c->text.buf + c->text.pos, n);
 	c->text.pos += n;
@@ -80,6 +97,31 @@ put_address(struct conn *c, const struct portal *p, struct text_writer *w)
 	text_put(w, "TargetAddress", value);
 }
 
+/*
+ * What the command line adds.  Addresses of the same target follow its name,
+ * and those of ours come right behind its own.
+ */
+static void
+put_advertised(struct conn *c, struct text_writer *w)
+{
+	const struct options *o = &c->target->options;
+	char name[ISCSI_NAME_MAX + 1], last[ISCSI_NAME_MAX + 1];
+	const char *address;
+	unsigned i;
+
+	(void)snprintf(last, sizeof(last), "%s", o->target_name);
+	for (i = 0; i < o->nadvertised; i++) {
+		address = strchr(o->advertised[i], '=');
+		(void)snprintf(name, sizeof(name), "%.*s",
+		    (int)strcspn(o->advertised[i], "="), o->advertised[i]);
+		if (address == NULL || strcmp(name, last) != 0)
+			text_put(w, "TargetName", name);
+		if (address != NULL)
+			text_put(w, "TargetAddress", address + 1);
+		(void)snprintf(last, sizeof(last), "%s", name);
+	}
+}
+
 static void
 send_targets(struct conn *c, const struct text_pair *pair,
     struct text_writer *w)
@@ -95,6 +137,22 @@ send_targets(struct conn *c, const struct text_pair *pair,
 	text_put(w, "TargetName", name);
 	for (i = 0; i < c->target->nportals; i++)
 		put_address(c, &c->target->portals[i], w);
+	if (text_value_is(pair, "All"))
+		put_advertised(c, w);
+}
+
+/* Room for every answer there can be. */
+static size_t
+reply_size(const struct conn *c)
+{
+	const struct options *o = &c->target->options;
+	size_t size = TEXT_REPLY_MIN;
+	unsigned i;
+
+	for (i = 0; i < o->nadvertised; i++)
+		size += strlen(o->advertised[i]) +
+		    sizeof("TargetName=") + sizeof("TargetAddress=");
+	return size;
 }
 
 static int
@@ -125,13 +183,14 @@ text_answer(struct conn *c, uint32_t itt)
 	struct text_reader r;
 	struct text_writer w;
 	struct text_pair pair;
+	size_t size = reply_size(c);
 	enum text_error e;
 
-	c->text.buf = xalloc(TEXT_REPLY_MAX);
+	c->text.buf = xalloc(size);
 	c->text.itt = itt;
 	c->text.ttt = c->next_ttt++;
 	c->text.pos = 0;
-	text_writer_init(&w, c->text.buf, TEXT_REPLY_MAX);
+	text_writer_init(&w, c->text.buf, size);
 	text_reader_init(&r, c->text_in, c->text_in_len);
 	while ((e = text_next(&r, &pair)) == TEXT_OK)
 		if (text_take(c, &pair, &w) < 0)

@@ -182,7 +182,7 @@ static const struct {
 	{ "{\"portal\":\"\"}", -32602, "no portal" },
 	{ "{\"portal\":\"h:0\"}", -32602, "no portal" },
 	{ "{\"portal\":\"h\",\"timeout_ms\":9}", -32602, "from 10 to" },
-	{ "{\"portal\":\"h\",\"timeout_ms\":600001}", -32602, "from 10 to" },
+	{ "{\"portal\":\"h\",\"timeout_ms\":86400001}", -32602, "from 10 to" },
 	{ "{\"portal\":\"h\",\"session\":\"x\"}", -32002, "no session" },
 };
 

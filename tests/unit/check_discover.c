@@ -12,6 +12,8 @@ START_TEST(test_whole)
 	start_for(PATIENCE);
 	take_connection();
 	wire(ISCSI_OP_LOGIN_REQ);
+	/* An ISID at random (RFC 7143 section 11.12.5). */
+	ck_assert_uint_eq(fx.bhs[ISCSI_OFF_ISID], 0x80);
 	ck_assert(asked("SessionType=Discovery"));
 	ck_assert(asked("InitiatorName=iqn.2026-01.org.example:host"));
 	ck_assert_ptr_null(memmem(fx.data, fx.len, "TargetName", 10));
