@@ -80,7 +80,7 @@ on_hello(struct client *c, const uint8_t *p, uint32_t len)
 		.version = MSG_VERSION,
 		.payload_max = FRAME_PAYLOAD_MAX,
 		.data_max = FRAME_DATA_MAX,
-		.tasks_max = c->worker->config->limits.client_tasks,
+		.tasks_max = (uint32_t)c->quota->max.tasks,
 	};
 	struct msg_hello h;
 	uint8_t buf[MSG_PAYLOAD_MAX];
@@ -155,14 +155,15 @@ attach_allowed(struct client *c, const struct msg_attach *m, uint32_t access)
 void
 client_send_attached(struct client *c, uint64_t cookie)
 {
-	const struct config_limits *l = &c->worker->config->limits;
+	/* Its own, not the configured ones, which a reload may change. */
+	const struct quota_amount *max = &c->quota->max;
 	uint8_t buf[MSG_PAYLOAD_MAX];
 	struct msg_attached m;
 
 	session_attached_get(c->attachment, &m);
-	m.tasks_max = l->client_tasks;
-	m.inbound_max = l->client_inbound;
-	m.outbound_max = l->client_outbound;
+	m.tasks_max = (uint32_t)max->tasks;
+	m.inbound_max = max->in;
+	m.outbound_max = max->out;
 	client_reply(c, FRAME_ATTACHED, 0, cookie, buf,
 	    msg_attached_encode(&m, buf, sizeof(buf)));
 }

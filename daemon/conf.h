@@ -234,8 +234,9 @@ int config_load_again(const char *path, bool optional,
     const struct config *running, struct config **out,
     struct config_errors *errs);
 
-/* Call `fn` for each key of the daemon block that differs; `restart` tells
- * that it is not to be changed while the daemon runs. */
+/* Call `fn` for each key of the daemon block that differs, and with "raw" if
+ * raw blocks do; `restart` tells that it is not to be changed while the daemon
+ * runs. */
 void config_daemon_compare(const struct config *a, const struct config *b,
     void (*fn)(void *ctx, const char *key, bool restart), void *ctx);
 

@@ -208,6 +208,18 @@ config_session_compare(const struct config_session *a,
 	return equal_access(a, b) ? CONFIG_EQUAL : CONFIG_ACCESS_DIFFERS;
 }
 
+static bool
+equal_raw(const struct config *a, const struct config *b)
+{
+	if (a->raw_count != b->raw_count)
+		return false;
+	for (size_t i = 0; i < a->raw_count; i++) {
+		if (!equal_block(CONFIG_BLOCK_RAW, &a->raw[i], &b->raw[i]))
+			return false;
+	}
+	return true;
+}
+
 void
 config_daemon_compare(const struct config *a, const struct config *b,
     void (*fn)(void *ctx, const char *key, bool restart), void *ctx)
@@ -217,6 +229,8 @@ config_daemon_compare(const struct config *a, const struct config *b,
 		    !config_key_equal(&config_keys[i], a, b))
 			fn(ctx, config_keys[i].name, config_keys[i].restart);
 	}
+	if (!equal_raw(a, b))
+		fn(ctx, "raw", false);
 }
 
 static void

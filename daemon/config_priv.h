@@ -14,7 +14,7 @@
  *	config_compare.c	two configurations
  *	config_keys.c	the table of all keys
  *
- * and nobody else includes this.
+ * and nobody else includes this but their tests.
  */
 #ifndef DAEMON_CONFIG_PRIV_H
 #define DAEMON_CONFIG_PRIV_H

@@ -248,8 +248,8 @@ control_fault_set(void *ctx, const json_t *params, struct rpc_error *err)
 	if (!w->config->allow_fault_injection)
 		return rpc_fail(err, RPC_E_NOT_PERMITTED, NULL, "faults are "
 		    "not allowed here: write \"allow-fault-injection = yes\" "
-		    "in the daemon block of the configuration and start "
-		    "iscsimuxd anew");
+		    "in the daemon block of the configuration and reload "
+		    "it");
 	if (!take_names(&rq, &spec) || !take_id(&rq, &spec) ||
 	    !check_kind(&rq, spec.kind) || !take_numbers(&rq, &spec) ||
 	    !take_rest(&rq, &spec))

@@ -224,17 +224,36 @@ same_portal(const struct config_session *a, const struct config_session *b)
 	    strcasecmp(a->portal.host, b->portal.host) == 0;
 }
 
+/* True if `c` is a session of that target with that ISID. */
+static bool
+is_nexus(const struct worker *w, const struct config_session *c,
+    const char *target, const uint8_t *isid)
+{
+	uint8_t mine[CONFIG_ISID_LEN];
+
+	session_isid_of(w, c, mine);
+	return memcmp(mine, isid, sizeof(mine)) == 0 &&
+	    strcasecmp(c->target, target) == 0;
+}
+
 struct session *
-daemon_session_clash(struct daemon *d, const struct session *s)
+daemon_session_clash(struct daemon *d, const struct config_session *config)
 {
 	uint8_t mine[CONFIG_ISID_LEN], other[CONFIG_ISID_LEN];
 	struct session *o = NULL;
 
-	session_isid(s, mine);
+	session_isid_of(d->w, config, mine);
 	while ((o = session_next(d->w, o)) != NULL) {
+		if (strcmp(session_config(o)->name, config->name) == 0)
+			continue;
+		/* What it is: one that is shared has another's names. */
 		session_isid(o, other);
-		if (o != s && memcmp(mine, other, sizeof(mine)) == 0 &&
-		    strcasecmp(session_target(o), session_target(s)) == 0)
+		if (memcmp(mine, other, sizeof(mine)) == 0 &&
+		    strcasecmp(session_target(o), config->target) == 0)
+			return o;
+		/* What it will be. */
+		if (is_nexus(d->w, daemon_session_config(d, o),
+		    config->target, mine))
 			return o;
 	}
 	return NULL;
@@ -242,13 +261,12 @@ daemon_session_clash(struct daemon *d, const struct session *s)
 
 /* One that the new one would be but for its name. */
 static struct session *
-find_twin(struct daemon *d, const struct session *s)
+find_twin(struct daemon *d, const struct config_session *mine)
 {
-	const struct config_session *mine = session_config(s);
 	struct session *o = NULL;
 
 	while ((o = session_next(d->w, o)) != NULL) {
-		if (o != s && !mine->isid_set &&
+		if (!mine->isid_set &&
 		    strcasecmp(session_target(o), mine->target) == 0 &&
 		    same_portal(mine, daemon_session_config(d, o)))
 			return o;
@@ -257,10 +275,10 @@ find_twin(struct daemon *d, const struct session *s)
 }
 
 static bool
-nexus_is_free(struct daemon *d, const struct session *s,
+nexus_is_free(struct daemon *d, const struct config_session *config,
     struct rpc_error *err)
 {
-	const struct session *o = daemon_session_clash(d, s);
+	const struct session *o = daemon_session_clash(d, config);
 
 	if (o != NULL) {
 		rpc_fail(err, RPC_E_EXISTS, "isid", "session %s has the same "
@@ -268,7 +286,7 @@ nexus_is_free(struct daemon *d, const struct session *s,
 		    "out", session_config(o)->name);
 		return false;
 	}
-	o = find_twin(d, s);
+	o = find_twin(d, config);
 	if (o == NULL)
 		return true;
 	rpc_fail(err, RPC_E_EXISTS, "target", "session %s has the same target "
@@ -320,15 +338,11 @@ daemon_session_add(struct daemon *d, struct config_session *config,
 	*created = false;
 	if (s != NULL)
 		return take_existing(d, s, config, err);
-	if (!may_add(d, err))
+	if (!may_add(d, err) || !nexus_is_free(d, config, err))
 		return NULL;
 	s = session_new(d->w, config);
 	if (s == NULL)
 		return NULL;
-	if (!nexus_is_free(d, s, err)) {
-		session_free(s, "it was not added");
-		return NULL;
-	}
 	*created = true;
 	log_info(d->log, "session %s: added: %s at %s", config->name,
 	    config->target, config->portal.text);

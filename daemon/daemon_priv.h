@@ -130,10 +130,11 @@ const struct config_session *daemon_session_config(struct daemon *d,
 bool daemon_session_runs(struct daemon *d, const struct session *s);
 bool daemon_session_leaves(struct daemon *d, const struct session *s);
 
-/* A session with the same target and ISID, which would throw this one out and
- * be thrown out by it (RFC 7143 section 6.3.5), or NULL. */
+/* A session of another name that has the same target and ISID, or will have,
+ * so that the two would throw each other out (RFC 7143 section 6.3.5); or
+ * NULL. */
 struct session *daemon_session_clash(struct daemon *d,
-    const struct session *s);
+    const struct config_session *config);
 
 /* daemon_reload.c, for the control socket and SIGHUP; `note` may be NULL. */
 bool daemon_reload(struct daemon *d, control_note *note, void *ctx,

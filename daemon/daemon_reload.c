@@ -96,12 +96,10 @@ remove_sessions(struct reload *r)
 static void
 add_session(struct reload *r, struct config_session *config)
 {
-	struct session *s = session_new(r->d->w, config);
+	struct session *s = NULL;
 
-	if (s != NULL && daemon_session_clash(r->d, s) != NULL) {
-		session_free(s, "it was not added");
-		s = NULL;
-	}
+	if (daemon_session_clash(r->d, config) == NULL)
+		s = session_new(r->d->w, config);
 	if (s == NULL) {
 		tell(r, CONTROL_SKIPPED, config->name);
 		return;
@@ -120,7 +118,8 @@ change_session(struct reload *r, struct session *s,
 	bool start = daemon_session_runs(r->d, s) ||
 	    (old->manual && !config->manual);
 
-	tell(r, daemon_session_change(r->d, s, config, start) ?
+	tell(r, daemon_session_clash(r->d, config) == NULL &&
+	    daemon_session_change(r->d, s, config, start) ?
 	    CONTROL_CHANGED : CONTROL_SKIPPED, config->name);
 }
 
@@ -137,7 +136,8 @@ take_session(struct reload *r, struct config_session *config)
 	differs = config_session_compare(daemon_session_config(r->d, s),
 	    config);
 	if (daemon_session_leaves(r->d, s)) {
-		tell(r, daemon_session_change(r->d, s, config,
+		tell(r, daemon_session_clash(r->d, config) == NULL &&
+		    daemon_session_change(r->d, s, config,
 		    !config->manual) ? CONTROL_ADDED : CONTROL_SKIPPED,
 		    config->name);
 	} else if (is_shared(s)) {

@@ -47,13 +47,14 @@ on_session_stopped(void *arg)
 }
 
 static uint32_t
-longest_logout(const struct config *cfg)
+longest_logout(const struct daemon *d)
 {
+	const struct session *s = NULL;
 	uint32_t ms = 0;
 
-	for (size_t i = 0; i < cfg->session_count; i++) {
-		if (cfg->sessions[i]->logout_timeout > ms)
-			ms = cfg->sessions[i]->logout_timeout;
+	while ((s = session_next(d->w, s)) != NULL) {
+		if (session_config(s)->logout_timeout > ms)
+			ms = session_config(s)->logout_timeout;
 	}
 	return ms;
 }
@@ -82,7 +83,7 @@ on_stop(void *arg)
 		client_close(dc->client, MSG_R_SHUTDOWN,
 		    "the daemon is stopping");
 	loop_timer_set(d->stop_deadline,
-	    (uint64_t)longest_logout(d->config) + STOP_GRACE);
+	    (uint64_t)longest_logout(d) + STOP_GRACE);
 	d->nlogouts--;
 	daemon_stop_check(d);
 }
@@ -118,7 +119,6 @@ static void
 on_reload_signal(void *arg)
 {
 	struct daemon *d = arg;
-
 	struct config_errors errs;
 
 	if (d->stopping)

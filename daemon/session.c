@@ -399,27 +399,30 @@ const struct pump_ops session_pump_ops = {
 
 /* --- creation and end --- */
 
-/*
- * The configured ISID, or one of the random format (RFC 7143 section 11.12.5)
- * that is made from the names, so that it is the same after every start.
- */
 void
-session_make_isid(struct session *s)
+session_isid_of(const struct worker *w, const struct config_session *c,
+    uint8_t *isid)
 {
-	const char *initiator = s->worker->config->initiator_name != NULL ?
-	    s->worker->config->initiator_name : "";
+	const char *initiator = w->config->initiator_name != NULL ?
+	    w->config->initiator_name : "";
 	uint32_t crc = CRC32C_INIT;
 
-	if (s->config->isid_set) {
-		memcpy(s->isid, s->config->isid, sizeof(s->isid));
+	if (c->isid_set) {
+		memcpy(isid, c->isid, CONFIG_ISID_LEN);
 		return;
 	}
 	crc = crc32c_update(crc, initiator, strlen(initiator));
-	crc = crc32c_update(crc, s->config->name, strlen(s->config->name));
-	put_be16(s->isid + 4, (uint16_t)crc);
-	crc = crc32c_update(crc, s->config->target, strlen(s->config->target));
-	put_be32(s->isid, crc);
-	s->isid[0] = 0x80;
+	crc = crc32c_update(crc, c->name, strlen(c->name));
+	put_be16(isid + 4, (uint16_t)crc);
+	crc = crc32c_update(crc, c->target, strlen(c->target));
+	put_be32(isid, crc);
+	isid[0] = 0x80;
+}
+
+void
+session_make_isid(struct session *s)
+{
+	session_isid_of(s->worker, s->config, s->isid);
 }
 
 static bool

@@ -233,6 +233,14 @@ const char *session_target(const struct session *s);
 /* The ISID that it logs in with, CONFIG_ISID_LEN bytes. */
 void session_isid(const struct session *s, uint8_t *isid);
 
+/*
+ * The same of a session that would be made of this block: the configured one,
+ * or one of the random format (RFC 7143 section 11.12.5) that is made from the
+ * names, so that it is the same after every start.
+ */
+void session_isid_of(const struct worker *w, const struct config_session *c,
+    uint8_t *isid);
+
 /* enum msg_listing_flag. */
 uint8_t session_flags(const struct session *s);
 

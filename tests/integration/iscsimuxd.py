@@ -96,6 +96,11 @@ class Control:
 
     def call_with_fds(self, fds, method, **params):
         """The same with descriptors that come with the request."""
+        self.send_call(method, fds, **params)
+        return self.result()
+
+    def send_call(self, method, fds=(), **params):
+        """Calls method and does not wait; result() does."""
         self.next_id += 1
         request = {"jsonrpc": "2.0", "id": self.next_id, "method": method}
         if params:
@@ -107,9 +112,12 @@ class Control:
                  array.array("i", fds))])
             raw = raw[sent:]
         self.socket.sendall(raw)
+
+    def result(self):
+        """The result of the last call, or raises RpcError."""
         answer = self.receive()
-        check(answer is not None, f"{method}: the control socket was closed")
-        check_equal(answer.get("id"), self.next_id, f"{method}: id of answer")
+        check(answer is not None, "the control socket was closed")
+        check_equal(answer.get("id"), self.next_id, f"id of {answer}")
         if "error" in answer:
             raise RpcError(answer["error"])
         return answer["result"]

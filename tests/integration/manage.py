@@ -2,49 +2,11 @@
 # SPDX-License-Identifier: ISC
 """Sessions that come, go, start and stop while the daemon runs."""
 
-import signal
-
-from harness import check, check_equal, main, test, wait_until
-from iscsimuxd import Daemon, RpcError, session
+from harness import check, check_equal, main, scaled, test, wait_until
+from managerig import (daemon_and_target, names, place, refused, rewrite,
+                       wait_state)
 from muxclient import Mux
-from targets import RamTarget
-
-
-def daemon_and_target(*sessions, **keys):
-    """A daemon, its control socket, and a target for its sessions."""
-    target = RamTarget()
-    daemon = Daemon(*[session(name, target.portals[0], target.iqn, **more)
-                      for name, more in sessions], **keys)
-    return daemon, daemon.control(), target
-
-
-def place(target, **more):
-    """The keys that every session needs."""
-    return {"portal": target.portals[0], "target": target.iqn, **more}
-
-
-def refused(call, method, code, field, **params):
-    """The message of an error that blames this field."""
-    try:
-        call(method, **params)
-    except RpcError as error:
-        check_equal(error.code, code, f"code of: {error.message}")
-        check_equal((error.data or {}).get("field"), field,
-                    f"field of: {error.message}")
-        return error.message
-    raise AssertionError(f"{method} {params} was not refused")
-
-
-def wait_state(control, name, state):
-    """Waits for the state of a session."""
-    wait_until(lambda: control.call("session.show", session=name)["state"]
-               == state, f"session {name} {state}")
-
-
-def names(control):
-    """All sessions there are."""
-    return [each["name"] for each in
-            control.call("session.list")["sessions"]]
+from target_client import Target
 
 
 @test("session.add makes a session that logs in and is used")
@@ -156,82 +118,20 @@ def remove():
     wait_state(control, "disk", "up")
 
 
-# --- config.reload and SIGHUP
-
-def rewrite(daemon, target, *sessions, **keys):
-    """Writes another configuration for the daemon."""
-    text = daemon.daemon_section(keys) + "".join(
-        session(name, target.portals[0], target.iqn, **more)
-        for name, more in sessions)
-    with open(daemon.config_path, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-@test("a reload touches only what changed")
-def reload():
-    """A session that is equal by value stays up, with its clients."""
-    daemon, control, target = daemon_and_target(
-        ("same", {"max_burst_length": "256K"}), ("other", {}), ("gone", {}))
-    for name in ("same", "other", "gone"):
-        wait_state(control, name, "up")
-    control.call("session.add", session="added",
-                 config=place(target, isid="800000000001"))
-    wait_state(control, "added", "up")
-    same, other = Mux(daemon, "same"), Mux(daemon, "other")
-    rewrite(daemon, target, ("same", {"max_burst_length": 262144}),
-            ("other", {"max_burst_length": "128K"}), ("new", {}),
-            client_tasks=77)
-    answer = control.call("config.reload")
-    check_equal(answer, {"added": ["new"], "removed": ["gone"],
-                         "changed": ["other"], "access": [], "skipped": [],
-                         "settings": ["client-tasks"], "restart": []},
-                "what changed")
-    wait_until(lambda: names(control) == ["same", "other", "added", "new"],
-               "the new sessions")
-    other.event("session-down")
-    other.event("session-up")
-    other.works()
-    same.works()
-    stats = control.call("stats.get")["sessions"]
-    check_equal([stats[name]["logins"] for name in ("same", "other")],
-                [1, 2], "logins")
-    check_equal(control.call("daemon.info")["limits"]["client_tasks"], 77,
-                "client_tasks")
-
-
-@test("a faulty file is refused whole, with all its errors")
-def reload_faulty():
-    """By config.reload and by SIGHUP."""
-    daemon, control, target = daemon_and_target(("disk", {}))
-    wait_state(control, "disk", "up")
-    rewrite(daemon, target, ("new", {"colour": "red", "isid": "x"}))
-    try:
-        control.call("config.reload")
-        raise AssertionError("was not refused")
-    except RpcError as error:
-        check_equal(error.code, -32004, "code")
-        check_equal(len(error.data["errors"]), 2, "errors")
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_line("refused, 2 errors", count=2)
-    check_equal(names(control), ["disk"], "sessions")
-    stats = control.call("stats.get")["sessions"]["disk"]
-    check_equal(stats["logins"], 1, "logins")
-
-
-@test("SIGHUP reloads; access rules change without a login")
-def sighup():
-    """Repeated reloads of one file do nothing."""
-    daemon, control, target = daemon_and_target(("disk", {}))
-    wait_state(control, "disk", "up")
-    rewrite(daemon, target,
-            ("disk", {"access": {"users": ["12345"], "allow": ["all"]}}))
-    daemon.signal(signal.SIGHUP)
-    daemon.wait_line("reload: disk: access rules changed")
-    daemon.wait_line("reload: done")
-    check(not any(control.call("config.reload").values()),
-          "the same file changed something")
-    check_equal(control.call("stats.get")["sessions"]["disk"]["logins"], 1,
-                "logins")
+@test("many adds of one name at once give one session")
+def add_at_once():
+    """One of them has created it, and the target sees one login."""
+    target = Target()
+    daemon, _control, _ = daemon_and_target(target=target)
+    admins = [daemon.control() for _ in range(scaled(32, 8))]
+    for admin in admins:
+        admin.send_call("session.add", session="new", config=place(target))
+    created = [admin.result()["created"] for admin in admins]
+    check_equal(created.count(True), 1, "created")
+    wait_state(admins[0], "new", "up")
+    check_equal(names(admins[0]), ["new"], "sessions")
+    check_equal(len(target.order("sessions")["sessions"]), 1,
+                "sessions of the target")
 
 
 @test("iscsimuxctl logs out and in, removes and reloads")
