@@ -7,11 +7,11 @@ hashlib.
 """
 
 import hashlib
+import json
 import os
 import struct
 
-from harness import (PATIENCE, check, check_equal, main, shared, test, tmp,
-                     wait_until)
+from harness import PATIENCE, check, check_equal, main, shared, test, tmp
 from iscsimuxd import Daemon, session
 from muxclient import LOGIN
 from scripted import Scripted
@@ -58,8 +58,8 @@ def daemon_for(portal, iqn, **keys):
 def reads(daemon, lun):
     """The session is there and works."""
     daemon.wait_up("disk")
-    check("bytes" in daemon.iscsimux("capacity", "disk", "-l", lun).stdout,
-          "no capacity")
+    check(json.loads(daemon.iscsimux("capacity", f"disk/{lun}",
+                                     "-j").stdout)["bytes"], "no capacity")
 
 
 def fails(daemon, words):
@@ -89,9 +89,8 @@ def ram(*options, own=True):
     return Target(*arguments, *options)
 
 
-@test
+@test("every algorithm, one way and mutual, with digests")
 def ram_algorithms():
-    """every algorithm, one way and mutual, with digests"""
     for number in ALGORITHMS:
         target = ram("--chap-algorithms", number, "--header-digest", "crc32c",
                      "--data-digest", "crc32c")
@@ -107,9 +106,8 @@ def ram_algorithms():
         target.stop()
 
 
-@test
+@test("chap-algorithms is offered as it stands, and not without MD5")
 def ram_offers():
-    """chap-algorithms is offered as it stands, and not without MD5"""
     for number, name in ALGORITHMS.items():
         target = ram("--chap-algorithms", number)
         daemon = daemon_for(target.portals[0], target.iqn,
@@ -125,9 +123,8 @@ def ram_offers():
         target.stop()
 
 
-@test
+@test("wrong secrets and names on either side; the retry is the only one")
 def ram_wrong():
-    """wrong secrets and names on either side; the retry is the only one"""
     target = ram()
     cases = (
         (chap("another secret"), "authentication failure", 2),
@@ -150,9 +147,8 @@ def ram_wrong():
     target.stop()
 
 
-@test
+@test("without chap-required a target that wants none is good enough")
 def ram_optional():
-    """without chap-required a target that wants none is good enough"""
     target = Target()
     daemon = daemon_for(target.portals[0], target.iqn,
                         **chap(chap_required=False))
@@ -190,9 +186,8 @@ def tgt():
     return target
 
 
-@test
+@test("tgt: none, CHAP, mutual, both at once with digests")
 def tgt_logins():
-    """tgt: none, CHAP, mutual, both at once with digests"""
     for number, keys in ((1, {}), (2, chap()), (3, mutual()),
                          (4, mutual(header_digest="CRC32C",
                                     data_digest="CRC32C"))):
@@ -207,9 +202,8 @@ def tgt_logins():
         daemon.stop()
 
 
-@test
+@test("tgt: the next login needs no retry; with MD5 forbidden there is none")
 def tgt_md5_remembered():
-    """tgt: the next login needs no retry; with MD5 forbidden there is none"""
     iqn = "iqn.2026-01.org.example:t2"
     daemon = daemon_for(tgt().portal, iqn, reconnect_interval="100ms",
                         **chap())
@@ -220,7 +214,7 @@ def tgt_md5_remembered():
     tgt().admin("--mode", "conn", "--op", "delete", "--tid", tid, "--sid",
                 sid, "--cid", 0)
     daemon.wait_session("disk", lambda each: each["up"] and
-                        each["params"]["generation"] == 2, "to be up again")
+                        each["negotiated"]["generation"] == 2, "to be up again")
     check_equal(daemon.log().count("trying again"), 1, "retries")
     daemon.stop()
     daemon = daemon_for(tgt().portal, iqn, **chap(chap_allow_md5=False))
@@ -229,9 +223,8 @@ def tgt_md5_remembered():
     check("trying again" not in daemon.log(), "MD5 was tried")
 
 
-@test
+@test("tgt: wrong secrets on either side")
 def tgt_wrong():
-    """tgt: wrong secrets on either side"""
     for iqn, keys, words in (
             ("t2", chap("another secret"), "target refused the login"),
             ("t2", {}, "target"),
@@ -244,9 +237,8 @@ def tgt_wrong():
         daemon.stop()
 
 
-@test
+@test("istgt: CHAP, mutual, with digests; wrong secrets on either side")
 def istgt_logins():
-    """istgt: CHAP, mutual, with digests; wrong secrets on either side"""
     for accounts, good, bad in (
             ((USER, SECRET), chap(),
              ((chap("another secret"), "target refused the login"),
@@ -320,9 +312,8 @@ def digest(algorithm, number, secret, challenge):
                                     challenge).hexdigest()
 
 
-@test
+@test("an old LIO, which wants nothing but 5: once more, and remembered")
 def only_5():
-    """an old LIO, which wants nothing but "5": once more, and remembered"""
     target = Scripted()
     daemon = daemon_for(target.portal, target.iqn,
                         reconnect_interval="100ms", **chap())
@@ -345,9 +336,8 @@ def only_5():
         login.peer.socket.close()
 
 
-@test
+@test("a target that closes instead of saying no is tried with MD5, too")
 def hangs_up():
-    """a target that closes instead of saying no is tried with MD5, too"""
     target = Scripted()
     daemon = daemon_for(target.portal, target.iqn,
                         reconnect_interval="100ms", **chap())
@@ -359,9 +349,8 @@ def hangs_up():
     daemon.stop()
 
 
-@test
+@test("our own challenge comes back on another connection")
 def reflected():
-    """our own challenge comes back on another connection"""
     first, second = Scripted(), Scripted()
     keys = mutual(reconnect_interval="60s", chap_algorithms="SHA256")
     Daemon(session("one", first.portal, first.iqn, **keys),
@@ -379,9 +368,8 @@ def reflected():
     other.peer.closed()
 
 
-@test
+@test("one Login Request is not answered in time")
 def slow_response():
-    """one Login Request is not answered in time"""
     target = Scripted()
     daemon = daemon_for(target.portal, target.iqn,
                         login_pdu_timeout=f"{int(300 * PATIENCE)}ms",
@@ -401,9 +389,8 @@ def slow_response():
     fails(daemon, "login took longer than")
 
 
-@test
+@test("a secret that others can read stops the daemon's start, unshown")
 def bad_secret_file():
-    """a secret that others can read stops the daemon's start, unshown"""
     path = secret_file(SECRET)
     os.chmod(path, 0o644)
     daemon = Daemon(session("disk", "127.0.0.1:1", "iqn.2026-01.org.example:x",
