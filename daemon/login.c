@@ -3,7 +3,6 @@
  * The login phase as a machine of stages: builds Login Requests, judges Login
  * Responses (RFC 7143 sections 6.3, 11.12 and 11.13).  It calls proto/ and
  * the other login files; it must never know a socket, a timer or a session.
- * Authentication is one stage of its own, with AuthMethod None so far.
  */
 #include "config.h"
 
@@ -42,8 +41,17 @@ struct login {
 	struct login_why	 why;
 	struct login_result	 result;
 	struct login_keys	 keys;
+	struct login_auth	 auth;
 	struct login_text	 text;
 };
+
+void
+login_free(struct login *l)
+{
+	if (l != NULL)
+		login_auth_free(&l->auth);
+	free(l);
+}
 
 struct login *
 login_new(const struct login_wanted *wanted)
@@ -65,6 +73,8 @@ login_new(const struct login_wanted *wanted)
 	l->verdict = LOGIN_SEND;
 	login_text_init(&l->text);
 	login_keys_init(&l->keys, wanted);
+	login_auth_init(&l->auth, wanted,
+	    l->keys.list[LOGIN_KEY_AUTH_METHOD]);
 
 	/* Names belong into the first request only (section 6.3). */
 	w = &l->text.out;
@@ -76,17 +86,11 @@ login_new(const struct login_wanted *wanted)
 	text_put(w, "SessionType", wanted->discovery ? "Discovery" : "Normal");
 	login_keys_offer(&l->keys, ISCSI_STAGE_SECURITY, w);
 	if (w->overflow) {
-		free(l);
+		login_free(l);
 		errno = EINVAL;
 		return NULL;
 	}
 	return l;
-}
-
-void
-login_free(struct login *l)
-{
-	free(l);
 }
 
 static enum iscsi_stage
@@ -99,7 +103,8 @@ next_stage(const struct login *l)
 /*
  * An unfinished text of the target is answered by an empty request (section
  * 6.2).  Else we ask for the next stage with every request whose text is
- * whole: some targets refuse AuthMethod without it.
+ * whole, unless CHAP is not at its end: some targets refuse AuthMethod
+ * without it.
  */
 static uint8_t
 fill_data(struct login *l, uint8_t *bhs, uint8_t *data)
@@ -116,6 +121,8 @@ fill_data(struct login *l, uint8_t *bhs, uint8_t *data)
 		l->sent_part = true;
 		return flags | ISCSI_TEXT_CONTINUE;
 	}
+	if (l->csg == ISCSI_STAGE_SECURITY && !login_auth_may_end(&l->auth))
+		return flags;
 	l->sent_transit = true;
 	return flags | ISCSI_LOGIN_TRANSIT | (uint8_t)next_stage(l);
 }
@@ -216,9 +223,12 @@ take_text(struct login *l)
 		return LOGIN_E_FAILED;
 	text_reader_init(&r, l->text.in_buf, l->text.in_len);
 	while (text_next(&r, &pair) == TEXT_OK)
-		if (login_keys_take(&l->keys, &pair, &l->text.out,
+		if (!login_auth_take(&l->auth, &pair) &&
+		    login_keys_take(&l->keys, &pair, &l->text.out,
 		    &l->why) != 0)
 			return LOGIN_E_FAILED;
+	if (login_auth_step(&l->auth, &l->keys, &l->text.out, &l->why) != 0)
+		return LOGIN_E_FAILED;
 	l->text.in_len = 0;
 	return 0;
 }
@@ -250,6 +260,9 @@ end_exchange(struct login *l, const uint8_t *bhs)
 {
 	l->exchanges++;
 	if (bhs[ISCSI_OFF_FLAGS] & ISCSI_LOGIN_TRANSIT) {
+		if (l->csg == ISCSI_STAGE_SECURITY &&
+		    login_auth_end(&l->auth, &l->keys, &l->why) != 0)
+			return LOGIN_E_FAILED;
 		l->csg = next_stage(l);
 		if (l->csg == ISCSI_STAGE_FULL_FEATURE)
 			return finish(l, bhs);
@@ -312,6 +325,14 @@ const struct login_redirect *
 login_redirect(const struct login *l)
 {
 	return l->redirected ? &l->redirect : NULL;
+}
+
+bool
+login_wants_md5(const struct login *l)
+{
+	return l->csg == ISCSI_STAGE_SECURITY && l->auth.fallback &&
+	    l->auth.state != LOGIN_AUTH_METHOD &&
+	    l->auth.algorithm != CHAP_MD5;
 }
 
 uint16_t

@@ -137,6 +137,13 @@ struct login_redirect {
 const struct login_redirect *login_redirect(const struct login *l);
 
 /*
+ * Has it ended, or must it, before the target was authenticated or we were,
+ * and may it do better with MD5 alone?  Then a new one with `md5_only` is
+ * worth one attempt.
+ */
+bool login_wants_md5(const struct login *l);
+
+/*
  * The status with which the target refused, as class << 8 | detail; 0 if it
  * did not, or if the failure was found on this side.
  */

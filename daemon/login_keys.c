@@ -124,7 +124,6 @@ login_keys_init(struct login_keys *k, const struct login_wanted *wanted)
 	int id;
 
 	memset(k, 0, sizeof(*k));
-	memcpy(k->list[LOGIN_KEY_AUTH_METHOD], "None", sizeof("None"));
 	k->discovery = wanted->discovery;
 	k->tpgt_set = wanted->tpgt_set;
 	k->want_tpgt = wanted->tpgt;

@@ -71,7 +71,7 @@ take_choice(struct login_keys *k, enum login_key id,
 		    "only %s", login_key_rules[id].name, VALUE_SHOWN,
 		    pair->value, k->list[id]);
 	}
-	k->value[id] = text_value_is(pair, "CRC32C");
+	k->value[id] = !text_value_is(pair, "None");
 	k->state[id] = LOGIN_KEY_SETTLED;
 	return 0;
 }
@@ -113,8 +113,10 @@ take_refusal(struct login_keys *k, enum login_key id,
 		    "to understand");
 	if (rule->kind == LOGIN_KIND_LIST && text_value_is(pair, "Reject"))
 		return login_fail(why, "target rejected %s=%s%s", rule->name,
-		    k->list[id], id == LOGIN_KEY_AUTH_METHOD ? ": it wants "
-		    "authentication, which is not configured" : "");
+		    k->list[id], id != LOGIN_KEY_AUTH_METHOD ? "" :
+		    text_list_has(k->list[id], "CHAP") ? ": it does not do "
+		    "CHAP" : ": it wants authentication, which is not "
+		    "configured");
 	k->value[id] = rule->def;
 	k->state[id] = LOGIN_KEY_DEFAULTED;
 	return 0;

@@ -160,8 +160,9 @@ announce_down(struct session *s)
 static void
 schedule_retry(struct session *s)
 {
-	uint32_t wait = s->config->reconnect_interval;
+	uint32_t wait = s->retry_at_once ? 0 : s->config->reconnect_interval;
 
+	s->retry_at_once = false;
 	s->phase = SESSION_WAITING;
 	if (s->shared && !s->recovers)
 		return;
@@ -220,6 +221,7 @@ session_fail(struct session *s, const char *fmt, ...)
 	    s->last_error);
 	if (s->phase == SESSION_CONNECTING || s->phase == SESSION_LOGGING_IN)
 		s->stats.login_failures++;
+	session_login_lost(s);
 	s->phase = SESSION_FAILED;
 	close_pump(s);
 	loop_post(s->worker->loop, &s->fail_job);
@@ -353,8 +355,7 @@ timer_due(void *arg)
 		session_connect(s);
 		break;
 	case SESSION_LOGGING_IN:
-		session_fail(s, "login took longer than %" PRIu32 " ms",
-		    s->config->login_timeout);
+		session_login_due(s);
 		break;
 	case SESSION_LOGGING_OUT:
 		log_warn(s->log, "session %s: no answer to the Logout Request",

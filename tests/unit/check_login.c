@@ -145,6 +145,152 @@ START_TEST(test_redirect)
 }
 END_TEST
 
+/* What whoever follows a redirection is told of it. */
+START_TEST(test_redirect_parts)
+{
+	static const struct {
+		uint16_t status;
+		const char *text;
+		const char *host;
+		uint16_t port;
+		const char *target;
+	} rows[] = {
+		{ 0x0101, "TargetAddress=192.0.2.7:3261\n", "192.0.2.7", 3261,
+		    "" },
+		{ 0x0102, "TargetAddress=192.0.2.7\n", "192.0.2.7", 3260,
+		    "" },
+		{ 0x0100, "TargetAddress=disk.example:1,7\n", "disk.example",
+		    1, "" },
+		{ 0x0101, "TargetAddress=[2001:db8::1]\n", "2001:db8::1",
+		    3260, "" },
+		{ 0x0102, "TargetAddress=[2001:db8::1]:3261,1\n"
+		    "TargetName=iqn.2026-01.org.example:other\n",
+		    "2001:db8::1", 3261, "iqn.2026-01.org.example:other" },
+	};
+	const struct login_redirect *r;
+	size_t i;
+
+	begin();
+	ck_assert_ptr_null(login_redirect(login));
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		ask();
+		make_rsp(0);
+		put_be16(rsp + ISCSI_OFF_LOGIN_STATUS, rows[i].status);
+		ck_assert_int_eq(deliver(rows[i].text), LOGIN_FAILED);
+		r = login_redirect(login);
+		ck_assert_ptr_nonnull(r);
+		ck_assert_int_eq(r->permanent, rows[i].status == 0x0102);
+		ck_assert_str_eq(r->host, rows[i].host);
+		ck_assert_uint_eq(r->port, rows[i].port);
+		ck_assert_str_eq(r->target, rows[i].target);
+		ck_assert_uint_eq(strncmp(r->address, rows[i].text +
+		    strlen("TargetAddress="), strlen(r->address)), 0);
+	}
+}
+END_TEST
+
+/* Nobody has vouched for an address: one that is none is not followed. */
+START_TEST(test_redirect_unusable)
+{
+	static const struct {
+		const char *text;
+		const char *words;
+	} rows[] = {
+		{ "", "no TargetAddress is given" },
+		{ "TargetAddress=\n", "no TargetAddress is given" },
+		{ "TargetAddress=a b\n", "which is of no use: the host is" },
+		{ "TargetAddress=::1\n", "which is of no use: an IPv6" },
+		{ "TargetAddress=a:0\n", "which is of no use: after the" },
+		{ "TargetAddress=a:3260,x\n", "which is of no use" },
+		{ "TargetAddress=a:3260,\n", "which is of no use" },
+		{ "TargetAddress=a\nTargetName=b\n", "no iSCSI name" },
+	};
+	char text[400];
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		ask();
+		make_rsp(0);
+		put_be16(rsp + ISCSI_OFF_LOGIN_STATUS, 0x0101);
+		ck_assert_int_eq(deliver(rows[i].text), LOGIN_FAILED);
+		assert_has(login_error(login), rows[i].words, rows[i].text);
+		ck_assert_ptr_null(login_redirect(login));
+	}
+	snprintf(text, sizeof(text), "TargetAddress=%0256d\n", 0);
+	begin();
+	ask();
+	make_rsp(0);
+	put_be16(rsp + ISCSI_OFF_LOGIN_STATUS, 0x0101);
+	ck_assert_int_eq(deliver(text), LOGIN_FAILED);
+	assert_has(login_error(login), "TargetAddress is too long", "long");
+	ck_assert_ptr_null(login_redirect(login));
+}
+END_TEST
+
+/* A discovery session offers what belongs there, and no digest. */
+START_TEST(test_discovery)
+{
+	wanted.discovery = true;
+	wanted.target_name = NULL;
+	begin();
+	ask();
+	ck_assert_str_eq(said, "InitiatorName=iqn.2026-01.org.example:host\n"
+	    "SessionType=Discovery\nAuthMethod=None\n");
+	ck_assert_int_eq(answer(SEC_END, "AuthMethod=None\n"), LOGIN_SEND);
+	said[0] = '\0';
+	ask();
+	ck_assert_str_eq(said, "HeaderDigest=None\nDataDigest=None\n"
+	    "MaxRecvDataSegmentLength=262144\nDefaultTime2Wait=2\n"
+	    "DefaultTime2Retain=20\n");
+	/* What does not belong there is irrelevant, whoever proposes it. */
+	ck_assert_int_eq(answer(OPER, "HeaderDigest=None\nDataDigest=None\n"
+	    "MaxBurstLength=512\nInitialR2T=No\n"), LOGIN_SEND);
+	said[0] = '\0';
+	ask();
+	ck_assert_str_eq(said, "MaxBurstLength=Irrelevant\n"
+	    "InitialR2T=Irrelevant\n");
+	ck_assert_int_eq(answer(OP_END, ""), LOGIN_DONE);
+	ck_assert(!login_result(login)->header_digest);
+	ck_assert_uint_eq(login_result(login)->error_recovery_level, 0);
+}
+END_TEST
+
+/* A normal session has a target; a discovery session may name one. */
+START_TEST(test_target_name)
+{
+	wanted.discovery = true;
+	begin();
+	ask();
+	ck_assert_uint_eq(said_lines("TargetName="), 1);
+	wanted.discovery = false;
+	wanted.target_name = NULL;
+	ck_assert_ptr_null(login_new(&wanted));
+	ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
+/* The portal group that is configured, and no other. */
+START_TEST(test_portal_group)
+{
+	wanted.tpgt_set = true;
+	wanted.tpgt = 1;
+	ck_assert_int_eq(run_but(NULL), LOGIN_DONE);
+	begin();
+	ask();
+	assert_failed(answer(SEC_END, "TargetPortalGroupTag=2\n"
+	    "AuthMethod=None\n"), "target has TargetPortalGroupTag=2, but 1 "
+	    "is configured", "2");
+	begin();
+	ask();
+	ck_assert_int_eq(answer(SEC_END, "AuthMethod=None\n"), LOGIN_SEND);
+	ask();
+	assert_failed(answer(OP_END, good_but(NULL)), "target did not say its "
+	    "TargetPortalGroupTag, which is configured to be 1", "none");
+}
+END_TEST
+
 /* Every field of a Login Response that we rely on. */
 START_TEST(test_response_fields)
 {
@@ -433,6 +579,8 @@ add_offers(Suite *suite)
 	tcase_add_test(tcase, test_digest_order);
 	tcase_add_test(tcase, test_offers_are_legal);
 	tcase_add_test(tcase, test_names_too_long);
+	tcase_add_test(tcase, test_discovery);
+	tcase_add_test(tcase, test_target_name);
 }
 
 static void
@@ -444,6 +592,9 @@ add_responses(Suite *suite)
 	tcase_add_test(tcase, test_status);
 	tcase_add_test(tcase, test_status_in_operational_stage);
 	tcase_add_test(tcase, test_redirect);
+	tcase_add_test(tcase, test_redirect_parts);
+	tcase_add_test(tcase, test_redirect_unusable);
+	tcase_add_test(tcase, test_portal_group);
 	tcase_add_test(tcase, test_response_fields);
 	tcase_add_test(tcase, test_stage_skipped);
 	tcase_add_test(tcase, test_tsih_required);
