@@ -120,6 +120,24 @@ equal_group(const void *a, const void *b)
 	    x->data_socket_gid == y->data_socket_gid;
 }
 
+static bool
+equal_tpgt(const void *a, const void *b)
+{
+	const struct config_session *x = a, *y = b;
+
+	return x->tpgt_set == y->tpgt_set &&
+	    (!x->tpgt_set || x->tpgt == y->tpgt);
+}
+
+static bool
+equal_algorithms(const void *a, const void *b)
+{
+	const struct config_chap_rules *x = a, *y = b;
+
+	return x->listed == y->listed && x->count == y->count &&
+	    memcmp(x->list, y->list, x->count * sizeof(x->list[0])) == 0;
+}
+
 /* It fills nothing. */
 static bool
 equal_always(const void *a, const void *b)
@@ -150,6 +168,10 @@ static const struct {
 	{ config_set_portal, equal_portal },
 	{ config_set_portals, equal_portals },
 	{ config_set_isid, equal_isid },
+	{ config_set_tpgt, equal_tpgt },
+	{ config_set_chap_name, equal_text },
+	{ config_set_secret_file, equal_text },
+	{ config_set_algorithms, equal_algorithms },
 	{ config_set_user, equal_user },
 	{ config_set_group, equal_group },
 	{ config_set_users, equal_ids },
@@ -198,12 +220,22 @@ equal_access(const struct config_session *a, const struct config_session *b)
 	return true;
 }
 
+/* The files may have the same names and other contents. */
+static bool
+equal_secrets(const struct config_chap *a, const struct config_chap *b)
+{
+	return secret_equal(&a->secret, &b->secret) &&
+	    secret_equal(&a->peer_secret, &b->peer_secret);
+}
+
 enum config_difference
 config_session_compare(const struct config_session *a,
     const struct config_session *b)
 {
 	if (strcmp(a->name, b->name) != 0 ||
-	    !equal_block(CONFIG_BLOCK_SESSION, a, b))
+	    !equal_block(CONFIG_BLOCK_SESSION, a, b) ||
+	    !equal_secrets(&a->chap, &b->chap) ||
+	    !equal_secrets(&a->discovery_chap, &b->discovery_chap))
 		return CONFIG_DIFFERENT;
 	return equal_access(a, b) ? CONFIG_EQUAL : CONFIG_ACCESS_DIFFERS;
 }

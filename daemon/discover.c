@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/chap.h"
 #include "daemon/conf.h"
 #include "daemon/conn.h"
 #include "daemon/discover.h"
@@ -48,7 +47,7 @@ struct discover {
 	uint8_t				 isid[6];
 	const struct config_chap	*chap;
 	const struct config_chap_rules	*chap_rules;
-	struct chap_challenges		*challenges;
+	bool				 md5_only;	/* tried, or trying */
 	struct sendtargets_record	 here;	/* host and port dialled */
 	char				 portal[SENDTARGETS_PORTAL_SIZE];
 	unsigned			 hops;
@@ -87,7 +86,6 @@ reap(void *arg)
 {
 	struct discover *d = arg;
 
-	chap_challenges_free(d->challenges);
 	free(d->text);
 	free(d->records);
 	free(d);
@@ -459,6 +457,14 @@ refused(struct discover *d)
 {
 	const struct login_redirect *to = login_redirect(d->login);
 
+	if (to == NULL && !d->md5_only && login_wants_md5(d->login)) {
+		d->md5_only = true;
+		log_info(d->w->log, "discovery at %s: trying again with CHAP "
+		    "by MD5 alone", d->portal);
+		drop_connection(d);
+		dial(d);
+		return;
+	}
 	if (to == NULL) {
 		fail(d, "%s", login_error(d->login));
 		return;
@@ -524,7 +530,7 @@ make_login(struct discover *d)
 		.max_recv_dsl = RECV_DSL,
 		.time2wait = 2,
 		.chap = d->chap, .chap_rules = d->chap_rules,
-		.challenges = d->challenges,
+		.challenges = d->w->challenges, .md5_only = d->md5_only,
 	};
 
 	memcpy(want.isid, d->isid, sizeof(want.isid));
@@ -626,11 +632,8 @@ discover_start(struct worker *w, const struct discover_wanted *wanted,
 	loop_job_init(&d->done_job, tell, d);
 	loop_job_init(&d->reap_job, reap, d);
 	d->timer = loop_timer_new(w->loop, on_time, d);
-	d->challenges = chap_challenges_new();
-	if (d->timer == NULL || d->challenges == NULL) {
-		loop_timer_free(d->timer);
-		reap(d);
-		errno = ENOMEM;
+	if (d->timer == NULL) {
+		free(d);
 		return NULL;
 	}
 	d->deadline = loop_now(w->loop) + wanted->timeout_ms;

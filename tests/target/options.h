@@ -10,11 +10,8 @@
 
 #define OPTIONS_PORTALS_MAX	16
 #define OPTIONS_LUNS_MAX	256u
-<<<<<<< HEAD
 #define OPTIONS_ADVERTISED_MAX	1024
-=======
 #define OPTIONS_SECRET_MAX	255u	/* bytes */
->>>>>>> login
 
 enum digest_policy {
 	DIGEST_NONE,		/* only None is accepted */
@@ -45,17 +42,14 @@ struct options {
 	uint32_t		 text_split;	/* data bytes of a text PDU */
 	bool			 text_whole;	/* pairs are not cut */
 	uint32_t		 first_statsn;
-<<<<<<< HEAD
 	/* NAME or NAME=ADDRESS, for SendTargets beside what is there. */
 	const char		*advertised[OPTIONS_ADVERTISED_MAX];
 	unsigned		 nadvertised;
-=======
 	const char		*chap_user;	/* NULL: no authentication */
 	const char		*chap_secret;
 	const char		*chap_own_user;
 	const char		*chap_own_secret;	/* NULL: one way only */
 	const char		*chap_algorithms;	/* numbers, a list */
->>>>>>> login
 };
 
 /*

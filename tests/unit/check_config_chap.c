@@ -59,7 +59,7 @@ good(const char *lines)
 	const struct config *cfg = fixture_good(&fx, text);
 
 	free(text);
-	return &cfg->sessions[0];
+	return cfg->sessions[0];
 }
 
 START_TEST(defaults)
