@@ -24,6 +24,7 @@ _iscsimux_options() {
 	read)		echo --offset --length --chunk --queue-depth ;;
 	write)		echo --offset --length --chunk --queue-depth \
 			    --verify ;;
+	discover)	echo --credentials --login ;;
 	raw)		echo --adopt-fd --portal --script ;;
 	esac
 	echo --help --json --socket --timeout --verbose --version
@@ -36,7 +37,8 @@ _iscsimux() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-[AbcfiloPpqsSt]|--adopt-fd|--chunk|--count|--interval|\
+		-[AbcCfiloPpqsSt]|--adopt-fd|--chunk|--count|--credentials|\
+		--interval|\
 		--length|--offset|--portal|--queue-depth|--script|--size|\
 		--socket|--timeout|--vpd)
 			((i++)) ;;
@@ -55,7 +57,7 @@ _iscsimux() {
 		    characteristics provisioning' -- "$cur")
 		return
 		;;
-	-[AbciloPqst]|--adopt-fd|--chunk|--count|--interval|--length|\
+	-[AbcCiloPqst]|--adopt-fd|--chunk|--count|--credentials|--interval|--length|\
 	--offset|--portal|--queue-depth|--size|--timeout)
 		return
 		;;
@@ -67,10 +69,10 @@ _iscsimux() {
 	fi
 	case ${#given[@]}:${given[0]} in
 	0:*)
-		mapfile -t COMPREPLY < <(compgen -W 'capacity inquiry list
+		mapfile -t COMPREPLY < <(compgen -W 'capacity discover inquiry list
 		    luns ping raw read submit wait write' -- "$cur")
 		;;
-	1:list|1:raw)
+	1:discover|1:list|1:raw)
 		;;
 	1:*)
 		mapfile -t COMPREPLY < <(compgen -W \

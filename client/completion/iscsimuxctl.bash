@@ -28,7 +28,7 @@ _iscsimuxctl_fault() {
 # The words that may stand here, after the command words given.
 _iscsimuxctl_next() {
 	case $* in
-	'')		echo call client fault info log reload session stats \
+	'')		echo call client discover fault info log reload session stats \
 			    stop trace ;;
 	trace)		echo list ;;
 	client)		echo list ;;
@@ -37,7 +37,7 @@ _iscsimuxctl_next() {
 	log)		echo error warning info debug ;;
 	call)		echo client.list config.reload daemon.info daemon.stop fault.clear \
 			    fault.list fault.set log.set session.add \
-			    session.list session.login session.logout \
+			    session.discover session.list session.login session.logout \
 			    session.remove session.show stats.get trace.list trace.start \
 			    trace.stop ;;
 	stats|'session show'|'session login'|'session logout'|\

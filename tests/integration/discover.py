@@ -4,10 +4,11 @@
 commands that ask for it."""
 
 import json
+import os
 import signal
 
 from harness import (check, check_equal, free_port, main, program, run,
-                     test)
+                     test, tmp)
 from iscsimuxd import Daemon, session
 from scripted import Scripted
 from targets import Istgt, RamTarget, Tgt
@@ -96,6 +97,28 @@ def istgt():
     daemon = Daemon()
     check_equal(rows(daemon.iscsimux("discover", target.portal)),
                 [[target.iqn, target.portal, "1"]], "table")
+
+
+@test("CHAP of discovery has credentials of its own")
+def chap():
+    target = RamTarget("--chap-user", "portal-user", "--chap-secret",
+                       "a secret of a portal")
+    path = tmp("secret")
+    with open(path, "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write("a secret of a portal\n")
+    portal = target.portals[0]
+    keys = {"discovery_chap_user": "portal-user",
+            "discovery_chap_secret_file": path, "startup": "manual"}
+    daemon = Daemon(session("mine", portal, target.iqn, **keys),
+                    session("bare", portal, target.iqn, startup="manual",
+                            isid="800000000009"))
+    check_equal(rows(daemon.iscsimux("discover", "-C", "mine", portal)),
+                [[target.iqn, portal, "1"]], "table")
+    done = daemon.iscsimux("discover", portal, check_status=1)
+    check("authentication" in done.stderr, done.stderr)
+    done = daemon.iscsimux("discover", "-C", "bare", portal, check_status=2)
+    check("discovery-chap-user" in done.stderr, done.stderr)
 
 
 @test("--login adds a session for each target, under a name of its own")
