@@ -3,7 +3,8 @@
  * What the files of the login machine share: login.c drives the stages and
  * knows PDUs, login_keys.c knows keys and values, login_take.c judges what the
  * target says of them, login_text.c carries text across PDUs, login_redirect.c
- * reads where it has moved, login_auth.c does CHAP.  Besides them only loginwatch.c may include this, for the table of keys.
+ * reads where it has moved, login_auth.c does CHAP.  Besides them only
+ * loginwatch.c may include this, for the table of keys.
  */
 #ifndef DAEMON_LOGIN_PRIV_H
 #define DAEMON_LOGIN_PRIV_H

@@ -12,6 +12,8 @@
 #include "daemon/login_priv.h"
 
 #define VALUE_SHOWN	64	/* bytes of a target's value in a message */
+#define PROTOCOL_LEVEL	1	/* RFC 7143 */
+#define PROTOCOL_LEVEL_MAX	31
 
 /*
  * Keys of RFC 7143 that we never offer, and what a proposal is answered; NULL
@@ -214,6 +216,22 @@ take_alias(struct login_keys *k, const struct text_pair *pair)
 	k->target_alias[len] = '\0';
 }
 
+/*
+ * We are at the level of RFC 7143, whose section 13.24 has the smaller number
+ * win; an answer above it would promise what RFC 7144 adds.
+ */
+static void
+answer_level(const struct text_pair *pair, struct text_writer *answers)
+{
+	uint64_t level;
+
+	if (text_number(pair, PROTOCOL_LEVEL_MAX, &level) != 0)
+		text_put(answers, "iSCSIProtocolLevel", "Reject");
+	else
+		text_put_number(answers, "iSCSIProtocolLevel",
+		    level < PROTOCOL_LEVEL ? level : PROTOCOL_LEVEL);
+}
+
 /* A key that is none of ours; there is no answer to an answer. */
 static void
 take_other(const struct text_pair *pair, struct text_writer *answers)
@@ -235,6 +253,10 @@ take_other(const struct text_pair *pair, struct text_writer *answers)
 		text_put(answers, "TaskReporting",
 		    text_list_has(pair->value, "RFC3720") ? "RFC3720" :
 		    "Reject");
+		return;
+	}
+	if (text_key_is(pair, "iSCSIProtocolLevel")) {
+		answer_level(pair, answers);
 		return;
 	}
 	memcpy(key, pair->key, pair->key_len);
