@@ -108,6 +108,8 @@ ctl_print_info(const json_t *result, bool colours)
 	pair_num(t, "user id", num_of(result, "uid"));
 	pair(t, "running for", ctl_duration(num_of(result, "uptime_ms"), buf,
 	    sizeof(buf)));
+	if (true_of(result, "draining"))
+		pair(t, "draining", "yes");
 	if (true_of(result, "stopping"))
 		pair(t, "stopping", "yes");
 	pair(t, "configuration", text_of(result, "config_file"));
@@ -128,6 +130,14 @@ ctl_print_stop(const json_t *result, bool colours)
 	(void)result;
 	(void)colours;
 	return puts("iscsimuxd is stopping") == EOF ? -1 : 0;
+}
+
+int
+ctl_print_drain(const json_t *result, bool colours)
+{
+	(void)result;
+	(void)colours;
+	return puts("iscsimuxd is draining") == EOF ? -1 : 0;
 }
 
 int

@@ -18,6 +18,7 @@ typedef int ctl_print(const json_t *result, bool colours);
 
 ctl_print ctl_print_info;
 ctl_print ctl_print_stop;
+ctl_print ctl_print_drain;
 ctl_print ctl_print_reload;
 ctl_print ctl_print_managed;
 ctl_print ctl_print_sessions;

@@ -38,12 +38,16 @@ struct command {
 	ctl_words	*words;
 };
 
+static ctl_words drain_words;
+
 static const struct command commands[] = {
 	{ "call", .needed = true, .print = ctl_print_json },
 	{ "client", "list", "client.list", "session", false,
 	    ctl_print_clients, NULL },
 	{ "discover", NULL, "session.discover", "portal", true,
 	    ctl_print_targets, NULL },
+	{ "drain", NULL, "daemon.drain", .print = ctl_print_drain,
+	    .words = drain_words },
 	{ "fault", "clear", "fault.clear", .print = ctl_print_cleared,
 	    .words = ctl_fault_clear },
 	{ "fault", "list", "fault.list", "connection", false,
@@ -103,6 +107,7 @@ usage(FILE *to)
 	    "\n"
 	    "  info                  version, limits, sockets\n"
 	    "  stop                  end it: Logout of all sessions\n"
+	    "  drain [SECONDS]       the same when open tasks have ended\n"
 	    "  session list          all sessions and their state\n"
 	    "  session show NAME     one session in full\n"
 	    "  session login NAME    begin to log in one that is stopped\n"
@@ -166,6 +171,21 @@ parse_timeout(const char *text, uint32_t *ms)
 		return false;
 	*ms = (uint32_t)(seconds * 1000);
 	return true;
+}
+
+/* drain [SECONDS] */
+static json_t *
+drain_words(int argc, char **argv, const char **what, const char **arg)
+{
+	uint32_t ms;
+
+	if (argc == 0)
+		return json_object();
+	*arg = argc > 1 ? argv[1] : argv[0];
+	*what = argc > 1 ? "unexpected argument: " : "no time in seconds: ";
+	if (argc > 1 || !parse_timeout(argv[0], &ms))
+		return NULL;
+	return json_pack("{s:I}", "timeout_ms", (json_int_t)ms);
 }
 
 /* The command that the words name, and how many words that took. */

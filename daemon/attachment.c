@@ -230,6 +230,13 @@ submit_request(struct attachment *a, struct txpdu *pdu, uint64_t cookie,
 	s->stats.outcomes[MSG_OUTCOME_REFUSED]++;
 	if (!guard_request(s, pdu, why))
 		return SUBMIT_REFUSED;
+	/* Task management may end what it waits for. */
+	if (s->worker->draining &&
+	    iscsi_opcode(pdu->bhs) != ISCSI_OP_TMF_REQ) {
+		guard_no(why, MSG_R_SHUTDOWN, "the daemon is draining: it "
+		    "takes no new tasks");
+		return SUBMIT_REFUSED;
+	}
 	if (ittmap_find(&a->itts, iscsi_itt(pdu->bhs)) != NULL) {
 		guard_no(why, MSG_R_BAD_ITT, "the Initiator Task Tag 0x%08"
 		    PRIx32 " belongs to another open task of yours",

@@ -190,6 +190,10 @@ on_attach(struct client *c, const uint8_t *p, uint32_t len)
 		client_bad_payload(c);
 		return;
 	}
+	if (c->worker->draining) {
+		client_refuse(c, MSG_R_SHUTDOWN, CLIENT_DRAINING);
+		return;
+	}
 	s = client_find_session(c, m.session, &access);
 	if (s == NULL) {
 		client_refuse(c, MSG_R_NO_SUCH_SESSION, "there is no such "

@@ -166,6 +166,9 @@ void client_send_attached(struct client *c, uint64_t cookie);
 struct session *client_find_session(struct client *c, const char *name,
     uint32_t *access);
 
+/* Why nothing new may begin; with MSG_R_SHUTDOWN. */
+#define CLIENT_DRAINING	"the daemon is draining: nothing new may begin"
+
 /* client_submit.c */
 void client_submit_begin(struct client *c);
 void client_submit_payload(struct client *c, struct slab *slab,

@@ -173,6 +173,10 @@ may_begin(struct client *c)
 		    "session or a raw connection already");
 		return false;
 	}
+	if (c->worker->draining) {
+		client_refuse(c, MSG_R_SHUTDOWN, CLIENT_DRAINING);
+		return false;
+	}
 	if (!access_raw_any(c->worker->config, &c->peer, geteuid())) {
 		client_refuse(c, MSG_R_NOT_PERMITTED, "no raw rule of the "
 		    "configuration is for you");
@@ -299,6 +303,8 @@ may_adopt(struct client *c)
 	if (c->attachment != NULL || c->raw != NULL)
 		refuse_adopt(c, MSG_R_BAD_STATE, "this connection has a "
 		    "session or a raw connection already");
+	else if (c->worker->draining)
+		refuse_adopt(c, MSG_R_SHUTDOWN, CLIENT_DRAINING);
 	else if (!access_raw_any(c->worker->config, &c->peer, geteuid()))
 		refuse_adopt(c, MSG_R_NOT_PERMITTED, "no raw rule of the "
 		    "configuration is for you");

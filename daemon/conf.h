@@ -188,6 +188,7 @@ struct config {
 	char			*initiator_alias;	/* or NULL */
 	enum log_level		 log_level;
 	bool			 allow_fault_injection;
+	uint32_t		 drain_timeout;		/* ms */
 	struct config_limits	 limits;
 	size_t			 session_count;
 	struct config_session	**sessions;	/* in the order written */

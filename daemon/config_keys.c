@@ -69,6 +69,8 @@ const struct config_key config_keys[] = {
 	    RANGE(100, HOUR, "5s")),
 	DAEMON("client-stall-timeout", config_set_time,
 	    limits.client_stall_timeout, RANGE(100, HOUR, "30s")),
+	DAEMON("drain-timeout", config_set_time, drain_timeout,
+	    RANGE(0, HOUR, "5s")),
 	DAEMON("abort-timeout", config_set_time, limits.abort_timeout,
 	    RANGE(100, HOUR, "15s")),
 	DAEMON("r2t-timeout", config_set_time, limits.r2t_timeout,

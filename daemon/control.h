@@ -35,6 +35,7 @@ struct control_info {
 	const char	*config_file;	/* the main one */
 	const char	*data_socket;
 	const char	*control_socket;
+	bool		 draining;
 	bool		 stopping;
 };
 
@@ -64,6 +65,9 @@ struct control_ops {
 	    void (*fn)(struct client *c, void *ctx), void *ctx);
 	/* Begin to stop; returns at once. */
 	void (*stop)(void *arg);
+	/* The same, after open tasks had so many ms to end; -1: as many as are
+	 * configured. */
+	void (*drain)(void *arg, int64_t timeout);
 
 	/*
 	 * Manage sessions.  Each begins and returns at once: what becomes of

@@ -16,6 +16,9 @@
 #include "daemon/session.h"
 #include "daemon/worker.h"
 
+/* The longest time for open tasks, in ms: that of drain-timeout. */
+#define DRAIN_MAX	3600000
+
 static const struct rpc_param params_none[] = { { NULL, 0, false } };
 
 static const struct rpc_param params_session[] = {
@@ -25,6 +28,11 @@ static const struct rpc_param params_session[] = {
 
 static const struct rpc_param params_session_optional[] = {
 	{ "session", JSON_STRING, false },
+	{ NULL, 0, false }
+};
+
+static const struct rpc_param params_drain[] = {
+	{ "timeout_ms", JSON_INTEGER, false },
 	{ NULL, 0, false }
 };
 
@@ -154,6 +162,8 @@ daemon_info(void *ctx, const json_t *params, struct rpc_error *err)
 	rc |= json_object_set_new(js, "uid", json_integer(geteuid()));
 	rc |= json_object_set_new(js, "uptime_ms",
 	    json_integer((json_int_t)info.uptime_ms));
+	rc |= json_object_set_new(js, "draining",
+	    json_boolean(info.draining));
 	rc |= json_object_set_new(js, "stopping",
 	    json_boolean(info.stopping));
 	rc |= json_object_set_new(js, "config_file",
@@ -185,6 +195,23 @@ daemon_stop(void *ctx, const json_t *params, struct rpc_error *err)
 	log_info(c->w->log, "%s: asks the daemon to stop", call->who);
 	c->ops->stop(c->arg);
 	return wrapped("stopping", json_true());
+}
+
+static json_t *
+daemon_drain(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	const struct control_call *call = ctx;
+	struct control *c = call->control;
+	const json_t *js = json_object_get(params, "timeout_ms");
+	json_int_t timeout = js == NULL ? -1 : json_integer_value(js);
+
+	if (js != NULL && (timeout < 0 || timeout > DRAIN_MAX))
+		return rpc_fail(err, RPC_E_PARAMS, "timeout_ms", "timeout_ms "
+		    "is %lld, but must be 0 to %d", (long long)timeout,
+		    DRAIN_MAX);
+	log_info(c->w->log, "%s: asks the daemon to drain", call->who);
+	c->ops->drain(c->arg, timeout);
+	return wrapped("draining", json_true());
 }
 
 static json_t *
@@ -275,6 +302,7 @@ log_set(void *ctx, const json_t *params, struct rpc_error *err)
 const struct rpc_method control_methods[] = {
 	{ "client.list", client_list, params_session_optional, 0 },
 	{ "config.reload", control_config_reload, params_none, 0 },
+	{ "daemon.drain", daemon_drain, params_drain, 0 },
 	{ "daemon.info", daemon_info, params_none, 0 },
 	{ "daemon.stop", daemon_stop, params_none, 0 },
 	{ "fault.clear", control_fault_clear, control_fault_clear_params, 0 },

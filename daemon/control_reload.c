@@ -57,10 +57,16 @@ control_config_reload(void *ctx, const json_t *params, struct rpc_error *err)
 {
 	const struct control_call *call = ctx;
 	struct control *c = call->control;
-	struct notes n = { json_object(), 0 };
+	struct notes n = { NULL, 0 };
+	struct control_info info;
 	struct config_errors errs;
 
 	(void)params;
+	c->ops->info(c->arg, &info);
+	if (info.draining || info.stopping)
+		return rpc_fail(err, RPC_E_BUSY, NULL,
+		    "the daemon is stopping");
+	n.js = json_object();
 	log_info(c->w->log, "%s: asks for a reload", call->who);
 	for (int i = 0; i < CONTROL_CHANGES; i++)
 		n.rc |= json_object_set_new(n.js, lists[i], json_array());

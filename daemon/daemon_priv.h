@@ -7,6 +7,7 @@
  *	daemon_serve.c	sessions, clients and control while it runs
  *	daemon_manage.c	sessions that come and go meanwhile
  *	daemon_reload.c	the configuration read again
+ *	daemon_drain.c	time for open tasks before that
  *	daemon_stop.c	signals and the way out
  *	daemon_check.c	--check-config
  *
@@ -78,7 +79,9 @@ struct daemon {
 	struct loop_timer	*stop_deadline;
 	struct loop_job		 stop_job;
 	uint64_t		 started;	/* loop_now() */
-	bool			 draining;
+	bool			 draining;	/* no new clients, no new tasks */
+	uint64_t		 drain_end;	/* loop_now() */
+	struct loop_timer	*drain_timer;
 	bool			 stopping;
 	uint32_t		 nlogouts;	/* not done yet, when stopping */
 	bool			 forced;	/* did not wait for logouts */
@@ -142,6 +145,15 @@ bool daemon_reload(struct daemon *d, control_note *note, void *ctx,
 
 /* Forget all plans; the sessions stay. */
 void daemon_manage_free(struct daemon *d);
+
+/*
+ * Let no client and no task in any more, and stop when no task is open or
+ * `timeout` ms are over; what is open then ends as daemon_stop() says.  Once
+ * more: another end.
+ */
+void daemon_drain(struct daemon *d, uint32_t timeout);
+bool daemon_drain_init(struct daemon *d);
+void daemon_drain_free(struct daemon *d);
 
 /* Watch signals; false when memory is short. */
 bool daemon_stop_init(struct daemon *d);

@@ -73,6 +73,12 @@ on_data_accept(void *arg, int fd, struct peer *peer)
 	struct daemon *d = arg;
 	struct daemon_client *dc = NULL;
 
+	if (d->draining) {
+		turn_away(fd, MSG_R_SHUTDOWN, "the daemon is draining: it "
+		    "takes no new clients");
+		peer_free(peer);
+		return;
+	}
 	if (d->nclients >= d->config->limits.max_clients) {
 		if (!d->full)
 			log_warn(d->log, "uid %u, pid %d and who follows are "
@@ -122,6 +128,7 @@ control_info(void *arg, struct control_info *out)
 		.config_file = d->config_path,
 		.data_socket = d->config->data_socket,
 		.control_socket = d->config->control_socket,
+		.draining = d->draining,
 		.stopping = d->stopping,
 	};
 }
@@ -151,6 +158,15 @@ static void
 control_stop(void *arg)
 {
 	daemon_stop(arg);
+}
+
+static void
+control_drain(void *arg, int64_t timeout)
+{
+	struct daemon *d = arg;
+
+	daemon_drain(d, timeout < 0 ? d->config->drain_timeout :
+	    (uint32_t)timeout);
 }
 
 static struct session *
@@ -190,6 +206,7 @@ static const struct control_ops control_callbacks = {
 	.each_session = control_each_session,
 	.each_client = control_each_client,
 	.stop = control_stop,
+	.drain = control_drain,
 	.session_add = control_session_add,
 	.session_remove = control_session_remove,
 	.session_login = control_session_login,

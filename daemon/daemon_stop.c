@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Signals and the way out: no more clients, goodbye to those that are there,
- * Logout of every session, end of the loop.  A second signal does not wait.
+ * Logout of every session, end of the loop.  A signal lets open tasks end
+ * first; a second one does not wait for anything.
  */
 #include "config.h"
 
@@ -103,10 +104,10 @@ on_stop_signal(void *arg)
 {
 	struct daemon *d = arg;
 
-	if (d->stopping)
+	if (d->stopping || d->draining)
 		leave(d, "second signal");
 	else
-		daemon_stop(d);
+		daemon_drain(d, d->config->drain_timeout);
 }
 
 static void
@@ -121,8 +122,11 @@ on_reload_signal(void *arg)
 	struct daemon *d = arg;
 	struct config_errors errs;
 
-	if (d->stopping)
+	if (d->stopping || d->draining) {
+		log_warn(d->log, "SIGHUP: the daemon is stopping, so its "
+		    "configuration is not read again");
 		return;
+	}
 	log_info(d->log, "SIGHUP: reading the configuration again");
 	daemon_notify_reloading();
 	memset(&errs, 0, sizeof(errs));
@@ -141,7 +145,8 @@ daemon_stop_init(struct daemon *d)
 	d->on_term = loop_signal_new(loop, SIGTERM, on_stop_signal, d);
 	d->on_int = loop_signal_new(loop, SIGINT, on_stop_signal, d);
 	d->on_hup = loop_signal_new(loop, SIGHUP, on_reload_signal, d);
-	return d->stop_deadline != NULL && d->on_term != NULL &&
+	return daemon_drain_init(d) &&
+	    d->stop_deadline != NULL && d->on_term != NULL &&
 	    d->on_int != NULL && d->on_hup != NULL;
 }
 
@@ -150,6 +155,7 @@ daemon_stop_free(struct daemon *d)
 {
 	if (d->stop_deadline != NULL)
 		loop_unpost(d->w->loop, &d->stop_job);
+	daemon_drain_free(d);
 	loop_timer_free(d->stop_deadline);
 	loop_signal_free(d->on_term);
 	loop_signal_free(d->on_int);

@@ -157,6 +157,9 @@ void session_reopen(struct session *s);
 /* It is being stopped, or was and waits for session_reopen(). */
 bool session_stopping(const struct session *s);
 
+/* Tasks that are open: of clients, of those that have gone, and its own. */
+uint32_t session_task_count(const struct session *s);
+
 /* It does not run and may be started. */
 bool session_idle(const struct session *s);
 

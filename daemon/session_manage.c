@@ -16,6 +16,12 @@ session_stopping(const struct session *s)
 	return s->stopping || s->freed;
 }
 
+uint32_t
+session_task_count(const struct session *s)
+{
+	return router_count(s->router);
+}
+
 bool
 session_idle(const struct session *s)
 {

@@ -43,6 +43,7 @@ struct worker {
 	TAILQ_HEAD(, client)	 clients;
 	TAILQ_HEAD(, conn)	 conns;
 	uint32_t		 nclients;
+	bool			 draining;	/* nothing new may begin */
 	uint32_t		 last_raw;	/* raw connections so far */
 
 	/*

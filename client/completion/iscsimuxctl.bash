@@ -28,17 +28,19 @@ _iscsimuxctl_fault() {
 # The words that may stand here, after the command words given.
 _iscsimuxctl_next() {
 	case $* in
-	'')		echo call client discover fault info log reload session stats \
-			    stop trace ;;
+	'')		echo call client discover drain fault info log reload \
+			    session stats stop trace ;;
 	trace)		echo list ;;
 	client)		echo list ;;
 	fault)		echo clear list set ;;
 	session)	echo list login logout remove show ;;
 	log)		echo error warning info debug ;;
-	call)		echo client.list config.reload daemon.info daemon.stop fault.clear \
-			    fault.list fault.set log.set session.add \
-			    session.discover session.list session.login session.logout \
-			    session.remove session.show stats.get trace.list trace.start \
+	call)		echo client.list config.reload daemon.drain \
+			    daemon.info daemon.stop fault.clear fault.list \
+			    fault.set log.set session.add \
+			    session.discover session.list session.login \
+			    session.logout session.remove \
+			    session.show stats.get trace.list trace.start \
 			    trace.stop ;;
 	stats|'session show'|'session login'|'session logout'|\
 	'session remove'|'client list') _iscsimuxctl_sessions ;;

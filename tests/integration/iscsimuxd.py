@@ -156,7 +156,8 @@ class Daemon(Process):
     def daemon_section(self, keys):
         """The daemon section with these sockets; keys override."""
         section = {"data_socket": self.data_socket,
-                   "control_socket": self.control_socket}
+                   "control_socket": self.control_socket,
+                   "drain_timeout": "0s"}
         if os.getuid() == 0:
             section["user"] = "root"
         section.setdefault(

@@ -55,6 +55,7 @@ check_daemon(const struct config *cfg)
 	const struct passwd *pw = getpwnam("iscsimuxd");
 	const struct group *gr = getgrnam("iscsimux");
 
+	ck_assert_uint_eq(cfg->drain_timeout, 5000);
 	ck_assert_str_eq(cfg->user, "iscsimuxd");
 	ck_assert_uint_eq(cfg->uid, pw ? pw->pw_uid : CONFIG_NO_ID);
 	ck_assert_uint_eq(cfg->gid, pw ? pw->pw_gid : CONFIG_NO_ID);
@@ -139,7 +140,8 @@ START_TEST(all_daemon_keys)
 	    "max-clients = 1\n client-tasks = 65536\n client-inbound = 16G\n"
 	    "client-outbound = 65537\n uid-factor = 08\n"
 	    "hello-timeout = 100ms\n client-stall-timeout = 60m\n"
-	    "abort-timeout = 3600s\n r2t-timeout = 1m\n}\n");
+	    "abort-timeout = 3600s\n r2t-timeout = 1m\n"
+	    "drain-timeout = 0s\n}\n");
 	ck_assert_str_eq(cfg->user, "root");
 	ck_assert_uint_eq(cfg->uid, 0);
 	ck_assert_uint_eq(cfg->gid, 0);
@@ -151,6 +153,7 @@ START_TEST(all_daemon_keys)
 	ck_assert_str_eq(cfg->initiator_alias, "a \"b\" \\ '\xc3\xa9");
 	ck_assert_int_eq(cfg->log_level, LOG_LEVEL_DEBUG);
 	ck_assert(cfg->allow_fault_injection);
+	ck_assert_uint_eq(cfg->drain_timeout, 0);
 	ck_assert_uint_eq(cfg->limits.max_clients, 1);
 	ck_assert_uint_eq(cfg->limits.client_tasks, 65536);
 	ck_assert_uint_eq(cfg->limits.client_inbound, 16 * 1024 * MIB);

@@ -38,6 +38,7 @@ static const struct {
 	{ CONFIG_BLOCK_DAEMON, "hello-timeout", "hello-timeout = 7s" },
 	{ CONFIG_BLOCK_DAEMON, "client-stall-timeout",
 	    "client-stall-timeout = 7s" },
+	{ CONFIG_BLOCK_DAEMON, "drain-timeout", "drain-timeout = 7s" },
 	{ CONFIG_BLOCK_DAEMON, "abort-timeout", "abort-timeout = 7s" },
 	{ CONFIG_BLOCK_DAEMON, "r2t-timeout", "r2t-timeout = 7s" },
 	{ CONFIG_BLOCK_SESSION, "portal", "portal = 127.0.0.1:3261\n"

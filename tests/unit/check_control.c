@@ -260,11 +260,48 @@ START_TEST(stop_is_answered)
 }
 END_TEST
 
+START_TEST(drain)
+{
+	static const struct {
+		const char	*params;
+		int64_t		 timeout;	/* -2: refused */
+	} cases[] = {
+		{ "{}", -1 },
+		{ "{\"timeout_ms\":0}", 0 },
+		{ "{\"timeout_ms\":3600000}", 3600000 },
+		{ "{\"timeout_ms\":3600001}", -2 },
+		{ "{\"timeout_ms\":-1}", -2 },
+		{ "{\"timeout_ms\":\"1\"}", -2 },
+	};
+	char text[256];
+	json_t *js;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fx.drained = -2;
+		snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":1,"
+		    "\"method\":\"daemon.drain\",\"params\":%s}\n",
+		    cases[i].params);
+		say(text, strlen(text));
+		if (cases[i].timeout == -2) {
+			expect_code(-32602);
+		} else {
+			js = answer();
+			ck_assert(json_is_true(json_object_get(
+			    json_object_get(js, "result"), "draining")));
+			json_decref(js);
+		}
+		ck_assert_int_eq(fx.drained, cases[i].timeout);
+	}
+}
+END_TEST
+
 START_TEST(every_method_refuses_strange_parameters)
 {
-	static const char *const names[] = { "client.list", "daemon.info",
+	static const char *const names[] = { "client.list",
+	    "config.reload", "daemon.drain", "daemon.info",
 	    "daemon.stop", "fault.clear", "fault.list", "fault.set",
-	    "log.set", "session.list", "session.show", "stats.get",
+	    "log.set", "session.add", "session.list", "session.login",
+	    "session.logout", "session.remove", "session.show", "stats.get",
 	    "trace.list", "trace.stop" };
 	char text[256];
 
@@ -287,6 +324,7 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, one_byte_at_a_time);
+	tcase_add_test(tc, drain);
 	tcase_add_test(tc, pipelined);
 	tcase_add_test(tc, a_turn_serves_a_batch);
 	tcase_add_test(tc, notification_is_done_and_not_answered);

@@ -457,6 +457,8 @@ START_TEST(stop_logs_out)
 	open_read(a, 5, 0);
 	accepted(a, command(READ_F, 6, 0), 0, 6);
 	session_stop(fx.s, on_stopped, &stops);
+	ck_assert_uint_eq(news(a, NEWS_EVENT, 0)->event.kind,
+	    MSG_EVENT_SESSION_DOWN);
 	outcome(a, 5, MSG_OUTCOME_UNKNOWN, MSG_R_SHUTDOWN);
 	outcome(a, 6, MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN);
 	wire(ISCSI_OP_LOGOUT_REQ);

@@ -32,6 +32,7 @@ struct fixture {
 	struct control	*c;
 	int		 fd;		/* the admin's end */
 	unsigned	 stops;
+	int64_t		 drained;	/* the last drain's time */
 	char		 heard[16384];	/* and not yet looked at */
 	size_t		 nheard;
 };
@@ -70,6 +71,13 @@ ops_stop(void *arg)
 	fx.stops++;
 }
 
+static inline void
+ops_drain(void *arg, int64_t timeout)
+{
+	(void)arg;
+	fx.drained = timeout;
+}
+
 /* A faulty file. */
 static inline bool
 ops_reload(void *arg, control_note *note, void *ctx,
@@ -84,7 +92,7 @@ ops_reload(void *arg, control_note *note, void *ctx,
 
 static const struct control_ops ops = { .info = ops_info,
 	.each_session = ops_each_session, .each_client = ops_each_client,
-	.stop = ops_stop, .reload = ops_reload };
+	.stop = ops_stop, .drain = ops_drain, .reload = ops_reload };
 
 /* Connect as `uid`; returns the admin's end. */
 static inline int
