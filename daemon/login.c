@@ -330,9 +330,14 @@ login_redirect(const struct login *l)
 bool
 login_wants_md5(const struct login *l)
 {
-	return l->csg == ISCSI_STAGE_SECURITY && l->auth.fallback &&
-	    l->auth.state != LOGIN_AUTH_METHOD &&
-	    l->auth.algorithm != CHAP_MD5;
+	const struct login_auth *a = &l->auth;
+	unsigned status_class = l->status >> 8;
+
+	/* One that has moved, or cannot now, says nothing of CHAP. */
+	return l->csg == ISCSI_STAGE_SECURITY && a->fallback &&
+	    (a->state == LOGIN_AUTH_CHALLENGE || a->algorithm != 0) &&
+	    a->algorithm != CHAP_MD5 &&
+	    (status_class == 0 || status_class == 2);
 }
 
 uint16_t

@@ -139,7 +139,8 @@ const struct login_redirect *login_redirect(const struct login *l);
 /*
  * Has it ended, or must it, before the target was authenticated or we were,
  * and may it do better with MD5 alone?  Then a new one with `md5_only` is
- * worth one attempt.
+ * worth one attempt.  Not so if the target chose AuthMethod None, has moved
+ * (status class 1) or cannot serve now (class 3).
  */
 bool login_wants_md5(const struct login *l);
 

@@ -307,6 +307,30 @@ START_TEST(md5_alone)
 }
 END_TEST
 
+/* Failures that another algorithm cannot mend. */
+START_TEST(md5_no_help)
+{
+	static const uint16_t status[] = { 0x0101, 0x0102, 0x0300, 0x0301,
+	    0x0302 };
+
+	for (size_t i = 0; i < sizeof(status) / sizeof(status[0]); i++) {
+		begin_chap("8,7,6,5");
+		make_rsp(SEC);
+		put_be16(rsp + ISCSI_OFF_LOGIN_STATUS, status[i]);
+		ck_assert_int_eq(deliver("TargetAddress=192.0.2.1\n"),
+		    LOGIN_FAILED);
+		ck_assert_msg(!login_wants_md5(login), "status 0x%04x",
+		    status[i]);
+	}
+	/* The target let us off. */
+	rules.required = false;
+	begin();
+	ask();
+	ck_assert_int_eq(answer(SEC, "AuthMethod=None\n"), LOGIN_SEND);
+	ck_assert(!login_wants_md5(login));
+}
+END_TEST
+
 /* What follows `key` in what the initiator said last. */
 static const char *
 said_value(const char *key, char *out, size_t size)
@@ -507,6 +531,7 @@ main(void)
 	tcase_add_test(tcase, early_end);
 	tcase_add_test(tcase, optional);
 	tcase_add_test(tcase, md5_alone);
+	tcase_add_test(tcase, md5_no_help);
 	tcase_add_test(tcase, mutual);
 	tcase_add_test(tcase, bad_peers);
 	tcase_add_test(tcase, reflection);
