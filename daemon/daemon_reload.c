@@ -35,8 +35,8 @@ tell(struct reload *r, enum control_change what, const char *name)
 		[CONTROL_REMOVED] = "session is removed",
 		[CONTROL_CHANGED] = "session changed, logs in again",
 		[CONTROL_ACCESS] = "access rules changed",
-		[CONTROL_SKIPPED] = "session left as it is: clients share it, "
-		    "or another one has its target and ISID",
+		[CONTROL_SKIPPED] = ("session left as it is: clients share "
+		    "it, or another one has its target and ISID"),
 		[CONTROL_SETTING] = "key changed",
 		[CONTROL_RESTART] = "key changed, which needs a restart",
 	};
