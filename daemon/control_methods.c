@@ -226,7 +226,8 @@ session_list(void *ctx, const json_t *params, struct rpc_error *err)
 }
 
 struct session *
-control_session_named(struct control *c, const json_t *params, struct rpc_error *err)
+control_session_named(struct control *c, const json_t *params,
+    struct rpc_error *err)
 {
 	const char *name = param_text(params, "session");
 	struct session *s = session_find(c->w, name);
