@@ -57,15 +57,18 @@ class Tgt(Process):
                    env=self.ipc, **options)
 
     def add_target(self, iqn, size=64 << 20, luns=1, digests=False,
-                   parameters=None, open_to_all=True):
-        """A target whose LUN 1 and up are files of size bytes; its tid."""
+                   parameters=None, open_to_all=True, images=None):
+        """A target whose LUN 1 and up are files of size bytes; its tid.
+
+        images are files that are there already, by LUN.
+        """
         tid = len(self.tids) + 1
         self.tids.append(tid)
         self.admin("--mode", "target", "--op", "new", "--tid", tid, "-T", iqn)
         for lun in range(1, luns + 1):
-            path = tmp(f"tgt-{tid}-{lun}.img")
+            path = (images or {}).get(lun) or tmp(f"tgt-{tid}-{lun}.img")
             self.images[tid, lun] = path
-            with open(path, "wb") as file:
+            with open(path, "ab") as file:
                 file.truncate(size)
             self.admin("--mode", "logicalunit", "--op", "new", "--tid", tid,
                        "--lun", lun, "-b", path)
@@ -140,18 +143,22 @@ ISTGT_CONF = """\
   AuthMethod None
   UseDigest {digest}
   UnitType Disk
-  LUN0 Storage {base}/disk.img {size}
+  LUN0 Storage {disk} {size}
 """
 
 
 class Istgt(Process):
-    """istgt with one target and LUN 0. It takes over a second to end."""
+    """istgt with one target and LUN 0. It takes over a second to end.
+
+    image is a file that is there already.
+    """
 
     iqn = "iqn.2026-01.org.example:disk"
 
-    def __init__(self, size="64MB", digest="Auto"):
+    def __init__(self, size="64MB", digest="Auto", image=None):
         base = tmp("istgt")
         os.mkdir(base)
+        self.image = image or os.path.join(base, "disk.img")
         self.host = "127.0.0.1"
         self.port = free_port()
         self.control_port = free_port()
@@ -160,7 +167,8 @@ class Istgt(Process):
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(ISTGT_CONF.format(
                 base=base, host=self.host, port=self.port, size=size,
-                control_port=self.control_port, digest=digest))
+                control_port=self.control_port, digest=digest,
+                disk=self.image))
         with open(os.path.join(base, "auth.conf"), "w",
                   encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)
