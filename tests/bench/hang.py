@@ -3,7 +3,9 @@
 
 Two daemons on one RAM target: one has a working session alone, the other has
 beside it a session whose name look-up, connect or login never ends. Runs
-alternate; the figure is the ratio of their 99th percentiles.
+alternate; the figure is the ratio of their 99th percentiles. Beside it stands
+the longest that any request took, for a rare stop of the loop does not change
+a percentile.
 """
 
 import os
@@ -102,11 +104,14 @@ def point(setup, name, pairs, *options):
         setup.once(ends[-1], *options)
     begun()
     ratios = []
+    longest = [0, 0]
     for number in range(pairs):
         wait_until(lambda: beside.call("session.show", session="hung")
                    ["state"] == state, f"the {name} to hang")
         base, other = (setup.once(end, *options) for end in ends)
         ratios.append(other["p99_us"] / base["p99_us"])
+        longest = [max(longest[0], base["max_us"]),
+                   max(longest[1], other["max_us"])]
         print(f"# {name} hangs, pair {number + 1}: p99 {base['p99_us']:.0f} "
               f"us alone, {other['p99_us']:.0f} us beside it",
               file=sys.stderr)
@@ -115,7 +120,8 @@ def point(setup, name, pairs, *options):
     value = statistics.median(ratios)
     return {"name": f"R 4K QD32 p99, {name} hangs", "value": round(value, 3),
             "spread": [round(min(ratios), 3), round(max(ratios), 3)],
-            "pairs": pairs, "goal": GOAL, "met": value <= GOAL}
+            "pairs": pairs, "goal": GOAL, "met": value <= GOAL,
+            "longest_us": longest}
 
 
 def points(setup, pairs, *options):
@@ -126,10 +132,11 @@ def points(setup, pairs, *options):
 
 def table(figures):
     """The figures as Markdown."""
-    lines = ["| point | ratio to the same without | spread | goal |",
-             "|---|---|---|---|"]
+    lines = ["| point | ratio to the same without | spread | goal | "
+             "longest, without and with, ms |", "|---|---|---|---|---|"]
     for p in figures:
         lines.append(f"| {p['name']} | {p['value']:.2f} | "
                      f"{p['spread'][0]:.2f} to {p['spread'][1]:.2f} | "
-                     f"{p['goal']} |")
+                     f"{p['goal']} | {p['longest_us'][0] / 1000:.1f}, "
+                     f"{p['longest_us'][1] / 1000:.1f} |")
     return "\n".join(lines)
