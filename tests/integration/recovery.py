@@ -32,6 +32,7 @@ class Case:
         self.relay = Relay(portal)
         self.daemon = Daemon(session("disk", self.relay.portal, iqn,
                                      reconnect_interval=RETRY,
+                                     default_time2wait="0s",
                                      **(keys or {})))
         self.daemon.wait_up("disk")
         self.load = Load(self.daemon, "disk", **load)

@@ -34,7 +34,8 @@ class Sweep:
         self.relay = Relay(self.target.portals[0])
         self.daemon = Daemon(session("cut", self.relay.portal,
                                      self.target.iqn,
-                                     reconnect_interval=RETRY, **SMALL))
+                                     reconnect_interval=RETRY,
+                                     default_time2wait="0s", **SMALL))
         self.daemon.wait_up("cut")
         self.control = self.daemon.control()
         self.mux = Mux(self.daemon, "cut")

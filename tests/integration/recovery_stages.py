@@ -77,6 +77,7 @@ class Rig:
         self.daemon = Daemon(
             session("disk", self.relay.portal, self.target.iqn,
                     **{"reconnect_interval": RETRY,
+                       "default_time2wait": "0s",
                        "login_timeout": f"{SHORT}ms",
                        "logout_timeout": f"{SHORT}ms",
                        "immediate_data": False, **keys}), **daemon_keys)
