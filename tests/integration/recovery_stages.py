@@ -131,7 +131,7 @@ def login_places():
             places.append((direction, opcode, number))
     rig.end()
     check(len(places) > 6, f"a short login: {places}")
-    every = max(1, round(1 / scaled(1000, 300) * 1000))
+    every = round(1000 / scaled(1000, 150))
     return places[::every]
 
 
@@ -293,7 +293,7 @@ def work_cut():
 def work_frozen():
     rig = Rig(options=SMALL_TARGET, **SMALL)
     mux = Mux(rig.daemon, "disk")
-    for what, place in list(WORK.items())[:5]:
+    for what, place in list(WORK.items())[:scaled(5, 2)]:
         for action in (FREEZE, HALF_FREEZE):
             rig.rule.set(*place, action)
             task = work(mux, deadline_tlv(SHORT))
