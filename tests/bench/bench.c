@@ -176,10 +176,11 @@ run(struct work *w)
 	cpu = cpu_us() - cpu;
 	qsort(w->latency, w->count, sizeof(*w->latency), compare);
 	printf("{\"iops\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
-	    "\"cpu_us\": %.3f, \"ops\": %" PRIu64 "}\n",
+	    "\"max_us\": %.1f, \"cpu_us\": %.3f, \"ops\": %" PRIu64 "}\n",
 	    (double)w->count / seconds,
 	    (double)w->latency[w->count / 2] / 1e3,
 	    (double)w->latency[w->count * 99 / 100] / 1e3,
+	    (double)w->latency[w->count - 1] / 1e3,
 	    cpu / (double)w->count, w->count);
 	free(w->latency);
 	free_ops(w, ops);

@@ -133,10 +133,11 @@ class Daemon(Process):
 
     sessions is configuration text, as session() makes it; keys go into the
     daemon section. With wait=True both sockets accept when this returns.
+    wrapper is a command line that runs what stands behind it.
     """
 
     def __init__(self, *sessions, wait=True, options=(), env=None,
-                 status_wanted=0, config=None, **keys):
+                 status_wanted=0, config=None, wrapper=(), **keys):
         base = tmp("d")
         os.mkdir(base)
         self.data_socket = os.path.join(base, "data.sock")
@@ -146,7 +147,7 @@ class Daemon(Process):
             config = self.daemon_section(keys) + "".join(sessions)
         with open(self.config_path, "w", encoding="utf-8") as file:
             file.write(config)
-        command = shlex.split(os.environ.get("VALGRIND", ""))
+        command = [*wrapper, *shlex.split(os.environ.get("VALGRIND", ""))]
         command += [program("ISCSIMUXD"), "-f", "-c", self.config_path]
         super().__init__([*command, *options], "iscsimuxd", env,
                          status_wanted)

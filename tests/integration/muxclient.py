@@ -204,14 +204,18 @@ class Msg:
          self.tasks_max) = struct.unpack_from(">HQIII", self.payload)
         self.name = self._string(22)
 
-    def _params(self, at):
+    def _params(self, at, payload=None):
         names = ("generation", "param_flags", "send_dsl", "recv_dsl",
                  "max_burst", "first_burst", "max_r2t")
-        for name, value in zip(names, struct.unpack_from(">7I", self.payload,
-                                                         at)):
+        for name, value in zip(names, struct.unpack_from(
+                ">7I", payload or self.payload, at)):
             setattr(self, name, value)
         self.initial_r2t = bool(self.param_flags & 1)
         self.immediate_data = bool(self.param_flags & 2)
+
+    def copy_params(self, msg):
+        """Takes over what another message says of the session."""
+        self._params(17, msg.payload)
 
     def _attached(self):
         check_equal(len(self.payload), 53, "length of ATTACHED")
@@ -521,6 +525,8 @@ class Mux:
         """Keeps the rule of one end; see the head of this file."""
         if msg.kind in (EVENT, GOODBYE):
             check_equal(msg.cookie, 0, f"cookie of {msg}")
+            if msg.kind == EVENT and msg.event == "session-up":
+                self.attached.copy_params(msg)
             return
         if msg.kind == PDU and msg.cookie == 0:
             self._unsolicited(msg)

@@ -57,15 +57,18 @@ class Tgt(Process):
                    env=self.ipc, **options)
 
     def add_target(self, iqn, size=64 << 20, luns=1, digests=False,
-                   parameters=None, open_to_all=True):
-        """A target whose LUN 1 and up are files of size bytes; its tid."""
+                   parameters=None, open_to_all=True, images=None):
+        """A target whose LUN 1 and up are files of size bytes; its tid.
+
+        images are files that are there already, by LUN.
+        """
         tid = len(self.tids) + 1
         self.tids.append(tid)
         self.admin("--mode", "target", "--op", "new", "--tid", tid, "-T", iqn)
         for lun in range(1, luns + 1):
-            path = tmp(f"tgt-{tid}-{lun}.img")
+            path = (images or {}).get(lun) or tmp(f"tgt-{tid}-{lun}.img")
             self.images[tid, lun] = path
-            with open(path, "wb") as file:
+            with open(path, "ab") as file:
                 file.truncate(size)
             self.admin("--mode", "logicalunit", "--op", "new", "--tid", tid,
                        "--lun", lun, "-b", path)
@@ -140,19 +143,23 @@ ISTGT_CONF = """\
   AuthMethod {auth}
   UseDigest {digest}
   UnitType Disk
-  LUN0 Storage {base}/disk.img {size}
+  LUN0 Storage {disk} {size}
 """
 
 
 class Istgt(Process):
-    """istgt with one target and LUN 0. It takes over a second to end."""
+    """istgt with one target and LUN 0. It takes over a second to end.
+
+    image is a file that is there already.
+    """
 
     iqn = "iqn.2026-01.org.example:disk"
 
-    def __init__(self, size="64MB", digest="Auto", accounts=()):
+    def __init__(self, size="64MB", digest="Auto", accounts=(), image=None):
         """accounts: user and secret, and for mutual CHAP its own as well."""
         base = tmp("istgt")
         os.mkdir(base)
+        self.image = image or os.path.join(base, "disk.img")
         self.host = "127.0.0.1"
         self.port = free_port()
         self.control_port = free_port()
@@ -162,6 +169,7 @@ class Istgt(Process):
             file.write(ISTGT_CONF.format(
                 base=base, host=self.host, port=self.port, size=size,
                 control_port=self.control_port, digest=digest,
+                disk=self.image,
                 auth=("None", "", "CHAP\n  AuthGroup AuthGroup1", "",
                       "CHAP Mutual\n  AuthGroup AuthGroup1")[len(accounts)]))
         with open(os.path.join(base, "auth.conf"), "w",

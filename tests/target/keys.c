@@ -81,10 +81,11 @@ key_own(const struct options *o, enum key_id id)
 		return o->first_burst;
 	case K_MAX_R2T:
 		return o->max_r2t;
+	case K_TIME2WAIT:
+		return 0;	/* ready again at once: the greater wins */
 	case K_HEADER_DIGEST:
 	case K_DATA_DIGEST:
 	case K_MAX_CONNECTIONS:
-	case K_TIME2WAIT:
 	case K_TIME2RETAIN:
 	case K_DATA_PDU_IN_ORDER:
 	case K_DATA_SEQUENCE_IN_ORDER:
