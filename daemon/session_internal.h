@@ -2,7 +2,9 @@
 /*
  * What the files of the session share among themselves:
  *
- *	session.c		life: connect, up, down, log out; the public face
+ *	session.c		the public face
+ *	session_fsm.c		its life as a table
+ *	session_life.c		what that table says is to be done
  *	session_login.c		the login
  *	session_share.c		sessions made of a raw connection
  *	attachment.c		a client's share of it: attach, detach, submit
@@ -36,6 +38,7 @@
 #include "daemon/pump.h"
 #include "daemon/router.h"
 #include "daemon/session.h"
+#include "daemon/session_fsm.h"
 #include "daemon/sn.h"
 #include "daemon/worker.h"
 #include "proto/frame.h"
@@ -180,16 +183,6 @@ struct attachment {
 
 TAILQ_HEAD(attachment_list, attachment);
 
-enum session_phase {
-	SESSION_IDLE,		/* not started, or stopped */
-	SESSION_WAITING,	/* down; the retry timer runs */
-	SESSION_CONNECTING,
-	SESSION_LOGGING_IN,
-	SESSION_UP,
-	SESSION_FAILED,		/* lost in this turn; session_down() follows */
-	SESSION_LOGGING_OUT
-};
-
 /*
  * CmdSNs of rejected commands.  Whether the target counted them as received
  * is asked with an immediate NOP-Out; those it did not are filled with a
@@ -241,6 +234,9 @@ struct session {
 
 	char			 last_error[256];
 	uint64_t		 next_try;	/* loop time; 0: none */
+	uint64_t		 not_before;	/* loop time of a next try */
+	uint32_t		 drain_ms;	/* of a relogin */
+	bool			 planned;	/* the next loss is a relogin's */
 	uint64_t		 up_since;
 	struct session_stats	 stats;
 	struct pump_stats	 pump_past;	/* of earlier connections */
@@ -272,16 +268,39 @@ struct session {
 };
 
 /* session.c */
-void session_fail(struct session *s, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
 void session_event(struct session *s, const struct msg_event *e,
     const struct attachment *except);
-void session_logged_out(struct session *s);
 void session_make_isid(struct session *s);
+
+/* session_life.c */
+void session_step(struct session *s, enum session_happening ev);
+void session_fail(struct session *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * Log out and in again: no new requests, those at the target may end within
+ * `within_ms`, then Logout with reason 0.  Nothing unless the session is up.
+ */
+void session_relogin(struct session *s, uint32_t within_ms, const char *why);
+
+/*
+ * No attempt to connect earlier than `ms` from now, unless an admin says so
+ * (Time2Wait, RFC 7143 section 7.5).  Holds until the next login.
+ */
+void session_wait_before_connect(struct session *s, uint32_t ms);
+
+/* A response came: perhaps it was the last that a relogin waits for. */
+void session_drain(struct session *s);
+bool session_talks(const struct session *s);
+void session_timer_due(void *arg);
+void session_ack_due(void *arg);
+void session_settle(void *arg);
+void session_stopped(void *arg);
 extern const struct pump_ops session_pump_ops;
 
 /* session_login.c */
-void session_on_connected(void *arg);
+void session_begin_login(struct session *s);
+void session_enter(struct session *s);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
 
 /* attachment.c */

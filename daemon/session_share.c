@@ -164,7 +164,7 @@ session_share(struct worker *w, const struct session_shared *what,
 	s->pump = what->pump;
 	pump_set_owner(s->pump, &session_pump_ops, s);
 	conn_set_label(pump_conn(s->pump), s->config->name);
-	s->phase = SESSION_UP;
+	session_step(s, SESSION_EV_SHARED);
 	s->up_since = loop_now(w->loop);
 	s->last_error[0] = '\0';
 	log_info(s->log, "session %s: shared by uid %ld: %s at %s%s",
@@ -264,7 +264,7 @@ session_unshare(struct attachment *a, struct msg_raw_params *out,
 	s->pump = NULL;
 	s->shared = s->adopted = false;
 	s->up_since = 0;
-	s->phase = SESSION_IDLE;
+	session_step(s, SESSION_EV_UNSHARED);
 	loop_timer_clear(s->timer);
 	loop_timer_clear(s->ack_timer);
 	session_detach(a);

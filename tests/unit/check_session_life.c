@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a session and its tasks go through when the connection comes and goes
+ * (RFC 7143 sections 7.5, 7.14 and 11.14), against a scripted target.
+ */
+#include "config.h"
+
+#include <unistd.h>
+
+#include "tests/unit/session_fixture.h"
+
+static struct sclient *a;
+
+static void
+up_with_client(void)
+{
+	fx_up();
+	a = fx_attach();
+}
+
+/* A command that the target has; its tag on the wire. */
+static uint32_t
+open_sent(uint32_t itt)
+{
+	accepted(a, command(READ_F, itt, 0), 0, itt);
+	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
+}
+
+/* The target answers the Logout Request that must come next. */
+static void
+take_logout(void)
+{
+	wire(ISCSI_OP_LOGOUT_REQ);
+	ck_assert_uint_eq(fx.got.bhs[ISCSI_OFF_FLAGS] & 0x7f, 0);
+	say_status(from_target(ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL,
+	    iscsi_itt(fx.got.bhs)), NULL, 0);
+}
+
+static void
+hang_up(void)
+{
+	close(fx.peer);
+	fx.peer = -1;
+}
+
+/* --- out and in again --- */
+
+/* Nothing is at the target: the Logout goes at once, reason 0. */
+START_TEST(relogin_when_idle)
+{
+	uint8_t isid[6];
+
+	fx.sconf.reconnect_interval = 3600000;
+	up_with_client();
+	memcpy(isid, fx.s->isid, sizeof(isid));
+	session_relogin(fx.s, 60000, "the target asks for it");
+	ck_assert_int_eq(fx.s->phase, SESSION_LEAVING);
+	take_logout();
+	ck_assert_str_eq(news(a, NEWS_EVENT, 0)->event.text,
+	    "the target asks for it");
+	fx_log_in();
+	ck_assert_uint_eq(news(a, NEWS_EVENT, 0)->event.params.generation, 2);
+	ck_assert_mem_eq(isid, fx.s->isid, sizeof(isid));
+	no_news(a);
+}
+END_TEST
+
+/* A task at the target may end; one that was not sent stays behind. */
+START_TEST(relogin_waits_for_tasks)
+{
+	uint32_t itt;
+
+	fx.window = 1;
+	up_with_client();
+	fx.hold_window = true;
+	itt = open_sent(1);
+	accepted(a, command(READ_F, 2, 0), 0, 2);
+	session_relogin(fx.s, 60000, "why");
+	ck_assert_int_eq(fx.s->phase, SESSION_DRAINING);
+	ck_assert_int_eq(submit(a, command(READ_F, 3, 0), 0, 3),
+	    SUBMIT_NOT_SENT);
+	fx.maxcmdsn = fx.expcmdsn + 5;
+	say_good(itt);
+	news(a, NEWS_PDU, 1);
+	take_logout();
+	news(a, NEWS_EVENT, 0);
+	outcome(a, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
+	fx.hold_window = false;
+	fx_log_in();
+}
+END_TEST
+
+/* It does not answer in time: the Logout goes, and the task is unknown. */
+START_TEST(relogin_waits_so_long)
+{
+	up_with_client();
+	open_sent(1);
+	session_relogin(fx.s, 1, "why");
+	take_logout();
+	news(a, NEWS_EVENT, 0);
+	outcome(a, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
+	fx_log_in();
+}
+END_TEST
+
+/* A target that does not answer the Logout Request loses the session. */
+START_TEST(relogin_without_answer)
+{
+	fx.sconf.logout_timeout = 1;
+	up_with_client();
+	session_relogin(fx.s, 60000, "why");
+	wire(ISCSI_OP_LOGOUT_REQ);
+	ck_assert_ptr_nonnull(strstr(news(a, NEWS_EVENT, 0)->event.text,
+	    "no answer to the Logout Request"));
+	fx_log_in();
+}
+END_TEST
+
+static bool stopped;
+
+static void
+on_stopped(void *arg)
+{
+	(void)arg;
+	stopped = true;
+}
+
+/* Stopped on the way: the Logout that is out serves both. */
+START_TEST(relogin_then_stop)
+{
+	up_with_client();
+	session_relogin(fx.s, 60000, "why");
+	session_stop(fx.s, on_stopped, NULL);
+	ck_assert_int_eq(fx.s->phase, SESSION_LOGGING_OUT);
+	take_logout();
+	UNTIL(stopped);
+	ck_assert_int_eq(fx.s->phase, SESSION_IDLE);
+}
+END_TEST
+
+/* --- Time2Wait --- */
+
+START_TEST(no_attempt_before)
+{
+	uint64_t now;
+
+	up_with_client();
+	now = loop_now(fx.worker->loop);
+	session_wait_before_connect(fx.s, 3600000);
+	session_wait_before_connect(fx.s, 1);
+	hang_up();
+	UNTIL(fx.s->phase == SESSION_WAITING);
+	ck_assert_uint_ge(fx.s->next_try, now + 3600000);
+}
+END_TEST
+
+/* The login that follows is the end of it. */
+START_TEST(attempts_after_login)
+{
+	up_with_client();
+	session_wait_before_connect(fx.s, 20);
+	hang_up();
+	fx_log_in();
+	hang_up();
+	ck_assert_uint_eq(fx.s->not_before, 0);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("session: its life");
+	TCase *tc = tcase_create("life");
+
+	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
+	tcase_add_test(tc, relogin_when_idle);
+	tcase_add_test(tc, relogin_waits_for_tasks);
+	tcase_add_test(tc, relogin_waits_so_long);
+	tcase_add_test(tc, relogin_without_answer);
+	tcase_add_test(tc, relogin_then_stop);
+	tcase_add_test(tc, no_attempt_before);
+	tcase_add_test(tc, attempts_after_login);
+	suite_add_tcase(suite, tc);
+	return unit_run(suite);
+}
