@@ -167,7 +167,9 @@ note_trouble(struct table *t, const json_t *session)
 
 	if (true_of(session, "up") || (*error == '\0' && next == 0))
 		return;
-	if (next == 0)
+	if (true_of(session, "given_up"))
+		table_note(t, "%s; tries again only when told to", error);
+	else if (next == 0)
 		table_note(t, "%s", error);
 	else
 		table_note(t, "%s%snext try in %s", error,
@@ -231,8 +233,11 @@ ctl_print_session(const json_t *result, bool colours)
 	table_text(t, state_style(result), text_of(result, "state"));
 	if (true_of(result, "up"))
 		pair_time(t, "up for", num_of(result, "up_ms"));
+	else if (true_of(result, "given_up"))
+		pair(t, "next try in", "- (only when told to)");
 	else
 		pair_time(t, "next try in", num_of(result, "next_try_ms"));
+	pair_num(t, "failed attempts", num_of(result, "attempts"));
 	pair(t, "last error", *text_of(result, "last_error") != '\0' ?
 	    text_of(result, "last_error") : "-");
 	pair(t, "target", text_of(result, "target"));
@@ -252,6 +257,14 @@ ctl_print_session(const json_t *result, bool colours)
 	if (json_is_object(negotiated))
 		add_members(t, negotiated, "  ");
 	return print_table(t, colours);
+}
+
+int
+ctl_print_reconnect(const json_t *result, bool colours)
+{
+	(void)colours;
+	return printf("session %s: %s\n", text_of(result, "session"),
+	    text_of(result, "state")) < 0 ? -1 : 0;
 }
 
 int

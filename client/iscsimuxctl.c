@@ -50,6 +50,8 @@ static const struct command commands[] = {
 	    .words = ctl_fault_set },
 	{ "info", NULL, "daemon.info", NULL, false, ctl_print_info, NULL },
 	{ "log", NULL, "log.set", "level", true, ctl_print_log, NULL },
+	{ "reconnect", NULL, "session.reconnect", "session", true,
+	    ctl_print_reconnect, NULL },
 	{ "session", "list", "session.list", NULL, false,
 	    ctl_print_sessions, NULL },
 	{ "session", "show", "session.show", "session", true,
@@ -95,6 +97,7 @@ usage(FILE *to)
 	    "  stop                  end it: Logout of all sessions\n"
 	    "  session list          all sessions and their state\n"
 	    "  session show NAME     one session in full\n"
+	    "  reconnect NAME        connect a session that waits at once\n"
 	    "  client list [NAME]    connected clients, of one session\n"
 	    "  stats [NAME]          counters, of one session\n"
 	    "  log LEVEL             error, warning, info or debug\n"

@@ -97,7 +97,10 @@ struct config_session {
 	uint32_t		 connect_timeout;	/* ms */
 	uint32_t		 login_timeout;		/* ms */
 	uint32_t		 logout_timeout;	/* ms */
-	uint32_t		 reconnect_interval;	/* ms */
+	/* Pauses in ms, the first and the longest; attempts, 0: for ever. */
+	uint32_t		 reconnect_interval;
+	uint32_t		 reconnect_max;
+	uint32_t		 reconnect_limit;
 	struct config_digests	 header_digest;
 	struct config_digests	 data_digest;
 	bool			 digest_big_endian;	/* else little */

@@ -98,6 +98,8 @@ add_session_basics(struct build *b, const struct session_info *info)
 	add_num(b, "up_ms", info->up_ms);
 	add_text(b, "last_error", info->last_error);
 	add_num(b, "next_try_ms", info->next_try_ms);
+	add_num(b, "attempts", info->attempts);
+	add_bool(b, "given_up", info->given_up);
 	add_num(b, "clients", info->clients);
 	add_num(b, "tasks", info->tasks);
 	add_num(b, "orphans", info->orphans);

@@ -226,6 +226,8 @@ session_info_get(struct session *s, struct session_info *out)
 		.state = state_name(s->phase),
 		.last_error = s->last_error,
 		.next_try_ms = s->next_try > now ? s->next_try - now : 0,
+		.attempts = s->backoff.attempts,
+		.given_up = s->phase == SESSION_HALTED,
 		.up_ms = s->up_since == 0 ? 0 : now - s->up_since,
 		.clients = s->nattachments,
 		.tasks = router_count(s->router),

@@ -100,6 +100,8 @@ struct session_info {
 	const char		*state;		/* name of the state */
 	const char		*last_error;	/* or "" */
 	uint64_t		 next_try_ms;	/* from now; 0 if none */
+	uint32_t		 attempts;	/* failed in a row */
+	bool			 given_up;	/* until session_reconnect() */
 	uint64_t		 up_ms;		/* since login; 0 if down */
 	uint32_t		 clients;
 	uint32_t		 tasks;		/* live slots, all kinds */
@@ -138,6 +140,12 @@ struct session *session_new(struct worker *w,
 
 /* Begin to connect and log in, and keep at it until session_stop(). */
 void session_start(struct session *s);
+
+/*
+ * Connect now instead of later, whatever was to be waited for.  False, and
+ * nothing happens, unless the session is down and waits or has given up.
+ */
+bool session_reconnect(struct session *s);
 
 /*
  * End for good: tasks end as session_free() says, then Logout with the

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/backoff.h"
 #include "daemon/conf.h"
 #include "daemon/guard.h"
 #include "daemon/ittmap.h"
@@ -234,7 +235,10 @@ struct session {
 
 	char			 last_error[256];
 	uint64_t		 next_try;	/* loop time; 0: none */
-	uint64_t		 not_before;	/* loop time of a next try */
+	uint64_t		 not_before;	/* loop time; 0: any */
+	struct backoff		 backoff;
+	uint32_t		 time2wait;	/* negotiated, s */
+	bool			 refused;	/* with status class 2 */
 	uint32_t		 drain_ms;	/* of a relogin */
 	bool			 planned;	/* the next loss is a relogin's */
 	uint64_t		 up_since;

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/conn.h"
@@ -88,6 +89,13 @@ announce_down(struct session *s)
 	session_event(s, &e, NULL);
 }
 
+static bool
+may_try_again(const struct session *s)
+{
+	return (!s->shared || s->recovers) &&
+	    !backoff_spent(&s->backoff, s->config->reconnect_limit);
+}
+
 /* Job: the rest of a failure, when no caller is in the way any more. */
 void
 session_settle(void *arg)
@@ -98,26 +106,47 @@ session_settle(void *arg)
 	drop_connection(s);
 	s->up_since = 0;
 	if (was_up) {
+		/* Unless the target has said what to wait, section 7.5. */
+		if (!s->planned && s->not_before == 0)
+			session_wait_before_connect(s, s->time2wait * 1000);
 		s->stats.downs++;
 		announce_down(s);
 	}
 	end_tasks(s, s->last_error);
-	session_step(s, s->shared && !s->recovers ? SESSION_EV_SPENT :
-	    SESSION_EV_SETTLED);
+	session_step(s, may_try_again(s) ? SESSION_EV_SETTLED :
+	    SESSION_EV_SPENT);
 }
 
+/*
+ * A request that was refused as the initiator's fault would be refused again
+ * (RFC 7143 section 11.13.5): somebody has to change something first.
+ */
 static void
 set_retry(struct session *s)
 {
+	const struct config_session *c = s->config;
 	uint64_t now = loop_now(s->worker->loop), at = now;
 
-	if (!s->planned)
-		at += s->config->reconnect_interval;
+	if (s->refused)
+		at += c->reconnect_max;
+	else if (!s->planned)
+		at += backoff_next(&s->backoff, c->reconnect_interval,
+		    c->reconnect_max, arc4random());
 	if (at < s->not_before)
 		at = s->not_before;
 	s->planned = false;
 	s->next_try = at;
 	loop_timer_set(s->timer, at - now);
+}
+
+static void
+halt(struct session *s)
+{
+	if (!s->shared || s->recovers)
+		log_warn(s->log, "session %s: given up after %" PRIu32
+		    " attempts: try again with 'iscsimuxctl reconnect %s'",
+		    s->config->name, s->backoff.attempts, s->config->name);
+	s->planned = false;
 }
 
 /* Why the session is lost, and why one that is to log out will be. */
@@ -152,8 +181,10 @@ session_fail(struct session *s, const char *fmt, ...)
 static void
 fail(struct session *s, enum session_phase from)
 {
-	if (from == SESSION_CONNECTING || from == SESSION_LOGGING_IN)
+	if (from == SESSION_CONNECTING || from == SESSION_LOGGING_IN) {
 		s->stats.login_failures++;
+		backoff_failed(&s->backoff);
+	}
 	close_pump(s);
 	loop_post(s->worker->loop, &s->fail_job);
 }
@@ -166,7 +197,7 @@ connect_now(struct session *s)
 	const struct config_portal *portal = &s->config->portal;
 
 	s->next_try = 0;
-	s->adopted = false;
+	s->adopted = s->refused = false;
 	*s->initiator = *s->target = '\0';
 	session_make_isid(s);
 	loop_timer_clear(s->timer);
@@ -183,6 +214,17 @@ session_start(struct session *s)
 {
 	if (!s->stopping)
 		session_step(s, SESSION_EV_START);
+}
+
+bool
+session_reconnect(struct session *s)
+{
+	if (s->phase != SESSION_WAITING && s->phase != SESSION_HALTED)
+		return false;
+	s->backoff = (struct backoff){ 0 };
+	s->not_before = 0;
+	session_step(s, SESSION_EV_RECONNECT);
+	return true;
 }
 
 void
@@ -254,6 +296,7 @@ finish_stop(struct session *s, enum session_phase from)
 	end_tasks(s, "the session was stopped");
 	s->up_since = 0;
 	s->next_try = s->not_before = 0;
+	s->backoff = (struct backoff){ 0 };
 	if (s->on_stopped != NULL)
 		loop_post(s->worker->loop, &s->stop_job);
 }
@@ -339,7 +382,7 @@ act(struct session *s, enum session_action action, enum session_phase from)
 		set_retry(s);
 		break;
 	case SESSION_DO_HALT:
-		s->next_try = 0;
+		halt(s);
 		break;
 	case SESSION_DO_DRAIN:
 		drain(s);

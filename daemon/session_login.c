@@ -86,6 +86,7 @@ static void
 take_params(struct session *s, const struct login_result *r)
 {
 	s->tsih = r->tsih;
+	s->time2wait = r->time2wait;
 	s->params = (struct msg_params){
 		.generation = s->params.generation + 1,
 		.flags = (r->initial_r2t ? MSG_PARAM_INITIAL_R2T : 0) |
@@ -145,6 +146,7 @@ session_enter(struct session *s)
 	s->up_since = loop_now(s->worker->loop);
 	s->last_error[0] = '\0';
 	s->next_try = s->not_before = 0;
+	s->backoff = (struct backoff){ 0 };
 	s->stats.logins++;
 	announce_up(s);
 }
@@ -171,6 +173,7 @@ session_login_pdu(struct session *s, struct rxpdu *pdu)
 		session_step(s, SESSION_EV_LOGGED_IN);
 		break;
 	case LOGIN_FAILED:
+		s->refused = login_status(s->login) >> 8 == 2;
 		session_fail(s, "%s", login_error(s->login));
 		break;
 	}

@@ -120,6 +120,7 @@ take_params(struct session *s, const struct msg_raw_params *p)
 	s->raw_flags = p->flags & (MSG_RAW_BIG_ENDIAN | MSG_RAW_MANUAL |
 	    MSG_RAW_SHOW_DIGESTS | MSG_RAW_UNCHECKED);
 	s->tsih = p->tsih;
+	s->time2wait = 2;
 	memcpy(s->isid, p->isid, sizeof(s->isid));
 }
 

@@ -28,7 +28,7 @@ _iscsimuxctl_fault() {
 # The words that may stand here, after the command words given.
 _iscsimuxctl_next() {
 	case $* in
-	'')		echo call client fault info log session stats stop \
+	'')		echo call client fault info log reconnect session stats stop \
 			    trace ;;
 	trace)		echo list ;;
 	client)		echo list ;;
@@ -37,9 +37,9 @@ _iscsimuxctl_next() {
 	log)		echo error warning info debug ;;
 	call)		echo client.list daemon.info daemon.stop fault.clear \
 			    fault.list fault.set log.set session.list \
-			    session.show stats.get trace.list trace.start \
+			    session.reconnect session.show stats.get trace.list trace.start \
 			    trace.stop ;;
-	stats|'session show'|'client list') _iscsimuxctl_sessions ;;
+	stats|reconnect|'session show'|'client list') _iscsimuxctl_sessions ;;
 	'fault clear'|'fault list'|'fault set') _iscsimuxctl_sessions ;;
 	'fault set '*)	_iscsimuxctl_fault $# ;;
 	esac

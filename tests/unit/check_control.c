@@ -264,7 +264,8 @@ START_TEST(every_method_refuses_strange_parameters)
 {
 	static const char *const names[] = { "client.list", "daemon.info",
 	    "daemon.stop", "fault.clear", "fault.list", "fault.set",
-	    "log.set", "session.list", "session.show", "stats.get",
+	    "log.set", "session.list", "session.reconnect",
+	    "session.show", "stats.get",
 	    "trace.list", "trace.stop" };
 	char text[256];
 

@@ -166,6 +166,152 @@ START_TEST(attempts_after_login)
 }
 END_TEST
 
+/* What the target negotiated, if it did not say more. */
+START_TEST(negotiated_time2wait)
+{
+	fx.time2wait = 3600;
+	up_with_client();
+	hang_up();
+	UNTIL(fx.s->phase == SESSION_WAITING);
+	ck_assert_uint_ge(fx.s->next_try,
+	    loop_now(fx.worker->loop) + 3590000);
+}
+END_TEST
+
+/* What an Async Message says goes before it, zero too. */
+START_TEST(told_time2wait)
+{
+	fx.time2wait = 3600;
+	up_with_client();
+	session_wait_before_connect(fx.s, 0);
+	hang_up();
+	fx_log_in();
+}
+END_TEST
+
+/* --- pauses --- */
+
+/* The target ends the login with this status. */
+static void
+say_login_status(uint16_t status)
+{
+	uint8_t *bhs;
+
+	wire(ISCSI_OP_LOGIN_REQ);
+	bhs = from_target(ISCSI_OP_LOGIN_RSP, 0, iscsi_itt(fx.got.bhs));
+	memcpy(bhs + ISCSI_OFF_ISID, fx.got.bhs + ISCSI_OFF_ISID, 6);
+	put_be32(bhs + ISCSI_OFF_TTT, 0);
+	put_be16(bhs + ISCSI_OFF_LOGIN_STATUS, status);
+	say(bhs, NULL, 0);
+	UNTIL(fx.s->phase == SESSION_WAITING || fx.s->phase == SESSION_HALTED);
+}
+
+/* Class 2 is not asked again soon, class 3 is. */
+START_TEST(pause_by_class)
+{
+	static const uint16_t status[] = { 0x0201, 0x0203, 0x02ff, 0x0301,
+	    0x0300 };
+	bool refused = status[_i] >> 8 == 2;
+	uint64_t later;
+
+	fx.sconf.reconnect_interval = 1000;
+	fx.sconf.reconnect_max = 3600000;
+	fx_connect();
+	say_login_status(status[_i]);
+	later = fx.s->next_try - loop_now(fx.worker->loop);
+	if (refused)
+		ck_assert_uint_gt(later, 3500000);
+	else
+		ck_assert_uint_le(later, 1000);
+	/* A command does not wait, and what was refused is forgotten. */
+	ck_assert(session_reconnect(fx.s));
+	fx_log_in();
+	hang_up();
+	UNTIL(fx.s->phase == SESSION_WAITING);
+	ck_assert_uint_le(fx.s->next_try, loop_now(fx.worker->loop) + 1000);
+}
+END_TEST
+
+/* The pauses grow while it fails and are short again after a login. */
+START_TEST(pauses_grow)
+{
+	fx.sconf.reconnect_interval = 4;
+	fx.sconf.reconnect_max = 3600000;
+	fx_connect();
+	say_login_status(0x0301);
+	for (unsigned i = 1; i < 5; i++) {
+		ck_assert_uint_eq(fx.s->backoff.attempts, i);
+		ck_assert_uint_eq(fx.s->backoff.pauses, i);
+		fx_accept();
+		say_login_status(0x0301);
+	}
+	ck_assert_uint_ge(fx.s->next_try, loop_now(fx.worker->loop) + 40);
+	fx_log_in();
+	ck_assert_uint_eq(fx.s->backoff.attempts, 0);
+	ck_assert_uint_eq(fx.s->backoff.pauses, 0);
+}
+END_TEST
+
+/* After so many attempts it stays down until somebody says otherwise. */
+START_TEST(gives_up)
+{
+	struct session_info info;
+
+	fx.sconf.reconnect_limit = 2;
+	fx_connect();
+	say_login_status(0x0301);
+	ck_assert_int_eq(fx.s->phase, SESSION_WAITING);
+	fx_accept();
+	say_login_status(0x0301);
+	ck_assert_int_eq(fx.s->phase, SESSION_HALTED);
+	session_info_get(fx.s, &info);
+	ck_assert(info.given_up);
+	ck_assert_uint_eq(info.attempts, 2);
+	ck_assert_uint_eq(info.next_try_ms, 0);
+	ck_assert(!loop_timer_armed(fx.s->timer));
+	ck_assert(session_reconnect(fx.s));
+	fx_accept();
+	say_login_status(0x0301);
+	ck_assert_int_eq(fx.s->phase, SESSION_WAITING);
+	fx_log_in();
+	ck_assert(!session_reconnect(fx.s));
+}
+END_TEST
+
+/* No pause at all: whatever broke, the next attempt is on its way. */
+START_TEST(no_pause)
+{
+	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 0;
+	up_with_client();
+	for (unsigned i = 0; i < 20; i++) {
+		hang_up();
+		fx_log_in();
+	}
+	ck_assert_uint_eq(fx.s->params.generation, 21);
+}
+END_TEST
+
+/* RFC 7143 section 6.3.5: the same ISID, TSIH 0, numbers that begin anew. */
+START_TEST(logins_are_alike)
+{
+	uint8_t first[ISCSI_BHS_LEN];
+
+	fx_connect();
+	wire(ISCSI_OP_LOGIN_REQ);
+	memcpy(first, fx.got.bhs, sizeof(first));
+	ck_assert_uint_eq(get_be16(first + ISCSI_OFF_TSIH), 0);
+	hang_up();
+	fx_log_in();
+	a = fx_attach();
+	open_sent(1);
+	ck_assert_uint_ne(fx.s->tsih, 0);
+	hang_up();
+	fx_accept();
+	wire(ISCSI_OP_LOGIN_REQ);
+	ck_assert_mem_eq(first, fx.got.bhs, sizeof(first));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -180,6 +326,13 @@ main(void)
 	tcase_add_test(tc, relogin_then_stop);
 	tcase_add_test(tc, no_attempt_before);
 	tcase_add_test(tc, attempts_after_login);
+	tcase_add_test(tc, negotiated_time2wait);
+	tcase_add_test(tc, told_time2wait);
+	tcase_add_loop_test(tc, pause_by_class, 0, 5);
+	tcase_add_test(tc, pauses_grow);
+	tcase_add_test(tc, gives_up);
+	tcase_add_test(tc, no_pause);
+	tcase_add_test(tc, logins_are_alike);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);
 }
