@@ -89,7 +89,9 @@ struct config_raw {
 /* One session block. */
 struct config_session {
 	char			*name;		/* [A-Za-z0-9._-]{1,63} */
-	struct config_portal	 portal;
+	struct config_portal	 portal;	/* the first to try */
+	size_t			 more_count;
+	struct config_portal	*more_portals;	/* the others, in order */
 	char			*target;	/* iSCSI name */
 	bool			 manual;	/* not started by itself */
 	bool			 isid_set;
@@ -189,6 +191,10 @@ void config_errors_clear(struct config_errors *errs);
 /* The session called `name`, owned by the configuration, or NULL. */
 const struct config_session *config_session_find(const struct config *cfg,
     const char *name);
+
+/* A session's portal by its place in the list, from 0; NULL behind the last. */
+const struct config_portal *config_session_portal(
+    const struct config_session *s, size_t i);
 
 /*
  * Split HOST[:PORT] or [IPV6][:PORT]; `host` is as large as `text`.  Returns

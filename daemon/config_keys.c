@@ -35,7 +35,7 @@
 #define RANGE(lo, hi, text)	.min = (lo), .max = (hi), .def = (text)
 
 const struct config_key config_keys[] = {
-	/* The setters of user, data-socket-group, isid and portals fill
+	/* The setters of user, data-socket-group, portal, isid and portals fill
 	 * several fields and get the whole struct. */
 	{ CONFIG_BLOCK_DAEMON, "user", config_set_user, .def = "iscsimuxd" },
 	DAEMON("data-socket", config_set_socket, data_socket,
@@ -71,7 +71,8 @@ const struct config_key config_keys[] = {
 	DAEMON("r2t-timeout", config_set_time, limits.r2t_timeout,
 	    RANGE(100, HOUR, "30s")),
 
-	SESSION("portal", config_set_portal, portal, .required = true),
+	{ CONFIG_BLOCK_SESSION, "portal", config_set_portal, .list = true,
+	    .required = true },
 	SESSION("target", config_set_name, target, .required = true),
 	{ CONFIG_BLOCK_SESSION, "isid", config_set_isid, .def = NULL },
 	SESSION("startup", config_set_startup, manual, .def = "automatic"),

@@ -161,6 +161,11 @@ config_session_free(struct config_session *s)
 	free(s->name);
 	free(s->portal.text);
 	free(s->portal.host);
+	for (size_t i = 0; i < s->more_count; i++) {
+		free(s->more_portals[i].text);
+		free(s->more_portals[i].host);
+	}
+	free(s->more_portals);
 	free(s->target);
 }
 
@@ -194,4 +199,12 @@ config_session_find(const struct config *cfg, const char *name)
 		if (strcmp(cfg->sessions[i].name, name) == 0)
 			return &cfg->sessions[i];
 	return NULL;
+}
+
+const struct config_portal *
+config_session_portal(const struct config_session *s, size_t i)
+{
+	if (i == 0)
+		return &s->portal;
+	return i <= s->more_count ? &s->more_portals[i - 1] : NULL;
 }

@@ -30,6 +30,7 @@
 #define CONFIG_VALUE_MAX	4096	/* bytes of one value */
 #define CONFIG_KEYS_MAX		64	/* size of the key table */
 #define CONFIG_LIST_MAX		256	/* values of one list */
+#define CONFIG_PORTALS_MAX	16	/* portals of one session */
 #define CONFIG_SESSIONS_MAX	1024
 
 /* A line of a file; line 0 means the file as a whole. */
@@ -202,7 +203,7 @@ config_set config_set_digests;	/* struct config_digests */
 config_set config_set_socket;	/* char *, path */
 config_set config_set_name;	/* char *, iSCSI name */
 config_set config_set_alias;	/* char * */
-config_set config_set_portal;	/* struct config_portal */
+config_set config_set_portal;	/* struct config_session, all portals */
 config_set config_set_portals;	/* struct config_raw, portals and count */
 config_set config_set_isid;	/* struct config_session, isid and isid_set */
 /* config_ids.c: users, groups and what they may. */

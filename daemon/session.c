@@ -220,7 +220,7 @@ session_info_get(struct session *s, struct session_info *out)
 	*out = (struct session_info){
 		.name = s->config->name,
 		.target = session_target(s),
-		.portal = s->config->portal.text,
+		.portal = session_portal(s)->text,
 		.peer = conn == NULL ? "" : conn_peer(conn),
 		.local = conn == NULL ? "" : conn_local(conn),
 		.state = state_name(s->phase),

@@ -94,7 +94,7 @@ enum submit_verdict {
 struct session_info {
 	const char		*name;
 	const char		*target;
-	const char		*portal;	/* as configured */
+	const char		*portal;	/* in use, as configured */
 	const char		*peer;		/* address in use, or "" */
 	const char		*local;
 	const char		*state;		/* name of the state */

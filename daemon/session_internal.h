@@ -237,6 +237,8 @@ struct session {
 	uint64_t		 next_try;	/* loop time; 0: none */
 	uint64_t		 not_before;	/* loop time; 0: any */
 	struct backoff		 backoff;
+	size_t			 portal;	/* of the list, in use */
+	size_t			 tried;		/* portals, in this round */
 	uint32_t		 time2wait;	/* negotiated, s */
 	bool			 refused;	/* with status class 2 */
 	uint32_t		 drain_ms;	/* of a relogin */
@@ -277,6 +279,7 @@ void session_event(struct session *s, const struct msg_event *e,
 void session_make_isid(struct session *s);
 
 /* session_life.c */
+const struct config_portal *session_portal(struct session *s);
 void session_step(struct session *s, enum session_happening ev);
 void session_fail(struct session *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

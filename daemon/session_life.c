@@ -117,6 +117,27 @@ session_settle(void *arg)
 	    SESSION_EV_SPENT);
 }
 
+/* The portal in turn; the list may have become shorter since. */
+const struct config_portal *
+session_portal(struct session *s)
+{
+	if (config_session_portal(s->config, s->portal) == NULL)
+		s->portal = 0;
+	return config_session_portal(s->config, s->portal);
+}
+
+/*
+ * The attempt at this portal failed: the next in order is in turn.  Only a
+ * round of all of them is followed by a pause.
+ */
+static void
+pass_portal(struct session *s)
+{
+	s->portal++;
+	s->tried++;
+	(void)session_portal(s);
+}
+
 /*
  * A request that was refused as the initiator's fault would be refused again
  * (RFC 7143 section 11.13.5): somebody has to change something first.
@@ -127,9 +148,13 @@ set_retry(struct session *s)
 	const struct config_session *c = s->config;
 	uint64_t now = loop_now(s->worker->loop), at = now;
 
-	if (s->refused)
+	if (s->tried > c->more_count)
+		s->tried = 0;
+	if (s->tried > 0 || s->planned)
+		at = now;
+	else if (s->refused)
 		at += c->reconnect_max;
-	else if (!s->planned)
+	else
 		at += backoff_next(&s->backoff, c->reconnect_interval,
 		    c->reconnect_max, arc4random());
 	if (at < s->not_before)
@@ -184,6 +209,7 @@ fail(struct session *s, enum session_phase from)
 	if (from == SESSION_CONNECTING || from == SESSION_LOGGING_IN) {
 		s->stats.login_failures++;
 		backoff_failed(&s->backoff);
+		pass_portal(s);
 	}
 	close_pump(s);
 	loop_post(s->worker->loop, &s->fail_job);
@@ -194,10 +220,12 @@ fail(struct session *s, enum session_phase from)
 static void
 connect_now(struct session *s)
 {
-	const struct config_portal *portal = &s->config->portal;
+	const struct config_portal *portal = session_portal(s);
 
 	s->next_try = 0;
-	s->adopted = s->refused = false;
+	s->adopted = false;
+	if (s->tried == 0)
+		s->refused = false;
 	*s->initiator = *s->target = '\0';
 	session_make_isid(s);
 	loop_timer_clear(s->timer);
@@ -223,6 +251,7 @@ session_reconnect(struct session *s)
 		return false;
 	s->backoff = (struct backoff){ 0 };
 	s->not_before = 0;
+	s->tried = 0;
 	session_step(s, SESSION_EV_RECONNECT);
 	return true;
 }
@@ -297,6 +326,7 @@ finish_stop(struct session *s, enum session_phase from)
 	s->up_since = 0;
 	s->next_try = s->not_before = 0;
 	s->backoff = (struct backoff){ 0 };
+	s->portal = s->tried = 0;
 	if (s->on_stopped != NULL)
 		loop_post(s->worker->loop, &s->stop_job);
 }

@@ -147,6 +147,7 @@ session_enter(struct session *s)
 	s->last_error[0] = '\0';
 	s->next_try = s->not_before = 0;
 	s->backoff = (struct backoff){ 0 };
+	s->tried = 0;
 	s->stats.logins++;
 	announce_up(s);
 }
@@ -173,7 +174,8 @@ session_login_pdu(struct session *s, struct rxpdu *pdu)
 		session_step(s, SESSION_EV_LOGGED_IN);
 		break;
 	case LOGIN_FAILED:
-		s->refused = login_status(s->login) >> 8 == 2;
+		if (login_status(s->login) >> 8 == 2)
+			s->refused = true;
 		session_fail(s, "%s", login_error(s->login));
 		break;
 	}

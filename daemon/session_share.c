@@ -69,21 +69,34 @@ session_name_free(struct worker *w, const char *name, struct refusal *why)
 	return guard_no(why, MSG_R_BUSY, "the name %s is in use", name);
 }
 
-/* True if the configured session would connect to where this one is. */
 static bool
-same_place(const struct session *s, const struct session_shared *what)
+is_portal(const struct config_portal *portal,
+    const struct session_shared *what)
 {
-	const struct config_portal *portal = &s->config->portal;
 	char address[MSG_ADDRESS_MAX + 1];
 
-	if (strcasecmp(s->config->target, what->params->target) != 0)
-		return false;
 	if (portal->port == what->port &&
 	    strcasecmp(portal->host, what->host) == 0)
 		return true;
 	snprintf(address, sizeof(address), strchr(portal->host, ':') != NULL ?
 	    "[%s]:%u" : "%s:%u", portal->host, (unsigned)portal->port);
 	return strcasecmp(address, conn_peer(pump_conn(what->pump))) == 0;
+}
+
+/* True if the configured session would connect to where this one is. */
+static bool
+same_place(const struct session *s, const struct session_shared *what)
+{
+	const struct config_portal *p;
+
+	if (strcasecmp(s->config->target, what->params->target) != 0)
+		return false;
+	for (size_t i = 0; (p = config_session_portal(s->config, i)) != NULL;
+	    i++) {
+		if (is_portal(p, what))
+			return true;
+	}
+	return false;
 }
 
 static uint32_t

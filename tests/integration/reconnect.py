@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: ISC
 """Attempts to log in again: their limit, and those that an admin asks for."""
 
-from harness import check, check_equal, main, test
+from harness import check, check_equal, free_port, main, test
 from iscsimuxd import Daemon, RpcError, session
 from target_client import Target
 
@@ -54,6 +54,19 @@ def does_not_wait():
                    "not down and waiting, but up")
     expect_refusal(lambda: daemon.call("session.reconnect", session="no"),
                    "there is no session")
+    target.check_no_error()
+
+
+@test("of several portals the one that answers is used, and shown")
+def several_portals():
+    target = Target()
+    dead = f"127.0.0.1:{free_port()}"
+    daemon = Daemon(session("disk", [dead, target.portals[0]], target.iqn,
+                            reconnect_interval="60m", reconnect_max="60m"))
+    shown = daemon.wait_up("disk")
+    check_equal(shown["portal"], target.portals[0], "portal")
+    check_equal(daemon.call("stats.get")["sessions"]["disk"]
+                ["login_failures"], 1, "failed attempts")
     target.check_no_error()
 
 

@@ -166,6 +166,26 @@ START_TEST(all_daemon_keys)
 }
 END_TEST
 
+START_TEST(several_portals)
+{
+	struct fixture fx;
+	const struct config *cfg;
+	const struct config_session *s;
+
+	fixture_init(&fx);
+	cfg = fixture_good(&fx, "session s { portal = { a, \"b:3261\", "
+	    "\"[::1]:5\" }\ntarget = " FIXTURE_IQN "t }");
+	s = &cfg->sessions[0];
+	ck_assert_str_eq(config_session_portal(s, 0)->host, "a");
+	ck_assert_uint_eq(config_session_portal(s, 0)->port, 3260);
+	ck_assert_str_eq(config_session_portal(s, 1)->text, "b:3261");
+	ck_assert_uint_eq(config_session_portal(s, 1)->port, 3261);
+	ck_assert_str_eq(config_session_portal(s, 2)->host, "::1");
+	ck_assert_ptr_null(config_session_portal(s, 3));
+	fixture_free(&fx);
+}
+END_TEST
+
 START_TEST(all_session_keys)
 {
 	static const uint8_t isid[] = { 0x80, 0x12, 0x34, 0x56, 0x78, 0x9a };
@@ -561,6 +581,7 @@ main(void)
 	tcase_add_test(tc, defaults);
 	tcase_add_test(tc, session_defaults);
 	tcase_add_test(tc, all_daemon_keys);
+	tcase_add_test(tc, several_portals);
 	tcase_add_test(tc, all_session_keys);
 	tcase_add_test(tc, access_rules);
 	tcase_add_loop_test(tc, portal, 0,

@@ -5,6 +5,9 @@
  */
 #include "config.h"
 
+#include <sys/socket.h>
+
+#include <netinet/in.h>
 #include <unistd.h>
 
 #include "tests/unit/session_fixture.h"
@@ -291,6 +294,60 @@ START_TEST(no_pause)
 }
 END_TEST
 
+/* The other portal of the session, where nobody listens. */
+static void
+add_dead_portal(void)
+{
+	static char host[] = "127.0.0.1", text[] = "the dead one";
+	static struct config_portal dead = { text, host, 0 };
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	socklen_t len = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, len), 0);
+	getsockname(fd, (struct sockaddr *)&in, &len);
+	dead.port = ntohs(in.sin_port);
+	fx.sconf.more_portals = &dead;
+	fx.sconf.more_count = 1;
+}
+
+static const char *
+portal_shown(void)
+{
+	struct session_info info;
+
+	session_info_get(fx.s, &info);
+	return info.portal;
+}
+
+/*
+ * One portal after the other without a pause, then a pause, then the first
+ * again; a lost connection begins where it was.
+ */
+START_TEST(portals_in_turn)
+{
+	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 3600000;
+	add_dead_portal();
+	fx_connect();
+	ck_assert_str_eq(portal_shown(), "127.0.0.1");
+	say_login_status(0x0201);
+	ck_assert_str_eq(portal_shown(), "the dead one");
+	ck_assert_uint_le(fx.s->next_try, loop_now(fx.worker->loop));
+	UNTIL(fx.s->phase == SESSION_CONNECTING);
+	UNTIL(fx.s->phase == SESSION_WAITING);
+	ck_assert_ptr_nonnull(strstr(fx.s->last_error, "refused"));
+	ck_assert_uint_gt(fx.s->next_try, loop_now(fx.worker->loop) + 2600000);
+	ck_assert_str_eq(portal_shown(), "127.0.0.1");
+	ck_assert(session_reconnect(fx.s));
+	fx_log_in();
+	session_relogin(fx.s, 0, "why");
+	take_logout();
+	ck_assert_str_eq(portal_shown(), "127.0.0.1");
+	fx_log_in();
+}
+END_TEST
+
 /* RFC 7143 section 6.3.5: the same ISID, TSIH 0, numbers that begin anew. */
 START_TEST(logins_are_alike)
 {
@@ -332,6 +389,7 @@ main(void)
 	tcase_add_test(tc, pauses_grow);
 	tcase_add_test(tc, gives_up);
 	tcase_add_test(tc, no_pause);
+	tcase_add_test(tc, portals_in_turn);
 	tcase_add_test(tc, logins_are_alike);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);
