@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "daemon/log.h"
+#include "daemon/secret.h"
 
 #define CONFIG_ERRORS_MAX	20	/* errors kept; all are counted */
 #define CONFIG_NAME_MAX		63	/* bytes of a session's name */
@@ -25,6 +26,8 @@
 #define CONFIG_ISID_LEN		6	/* bytes, RFC 7143 section 11.12.5 */
 #define CONFIG_DIGESTS_MAX	2
 #define CONFIG_PORT_DEFAULT	3260
+#define CONFIG_CHAP_NAME_MAX	255	/* bytes, RFC 7143 section 6.1 */
+#define CONFIG_CHAP_ALGORITHMS	4	/* that there are */
 
 #define CONFIG_NO_ID		((uint32_t)-1)	/* no such uid or gid */
 
@@ -37,6 +40,31 @@ enum config_digest {
 struct config_digests {
 	unsigned		 count;		/* 1 or 2 */
 	enum config_digest	 list[CONFIG_DIGESTS_MAX];
+};
+
+/*
+ * Who we are to a target, and who it must be to us, by CHAP (RFC 7143 section
+ * 12.1).  A name is NULL where none is configured; without `user` there is no
+ * CHAP, without `peer_secret_file` the target need not answer for itself.
+ * The secrets were read together with the configuration.
+ */
+struct config_chap {
+	char		*user;
+	char		*secret_file;
+	char		*peer_user;	/* or NULL: any */
+	char		*peer_secret_file;
+	struct secret	 secret;
+	struct secret	 peer_secret;
+};
+
+/* How CHAP is done, in normal and in discovery sessions. */
+struct config_chap_rules {
+	unsigned	 count;		/* not 0 */
+	uint8_t		 list[CONFIG_CHAP_ALGORITHMS];	/* enum chap_algorithm */
+	bool		 listed;	/* by chap-algorithms, not by default */
+	bool		 allow_md5;
+	bool		 allow_short;	/* secrets below 96 bits */
+	bool		 required;	/* else AuthMethod None will do */
 };
 
 /* Where a target listens. */
@@ -115,6 +143,12 @@ struct config_session {
 	uint32_t		 max_outstanding_r2t;
 	uint32_t		 default_time2wait;	/* s */
 	uint32_t		 default_time2retain;	/* s */
+	uint32_t		 login_pdu_timeout;	/* ms */
+	bool			 tpgt_set;
+	uint16_t		 tpgt;		/* TargetPortalGroupTag */
+	struct config_chap	 chap;
+	struct config_chap	 discovery_chap;
+	struct config_chap_rules chap_rules;
 	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;
 };

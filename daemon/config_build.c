@@ -137,6 +137,7 @@ build_session(struct config_load *ld, cfg_t *sec, struct config_session *s)
 	s->name = config_strdup(ld, title.text);
 	build_block(ld, sec, CONFIG_BLOCK_SESSION, &title.at, s, &places);
 	config_check_session(ld, s, places.of);
+	config_check_chap(ld, s, places.of);
 	s->access = calloc(n + 1, sizeof(*s->access));
 	if (s->access == NULL) {
 		config_fail_memory(ld);

@@ -35,8 +35,9 @@
 #define RANGE(lo, hi, text)	.min = (lo), .max = (hi), .def = (text)
 
 const struct config_key config_keys[] = {
-	/* The setters of user, data-socket-group, portal, isid and portals fill
-	 * several fields and get the whole struct. */
+	/* The setters of user, data-socket-group, portal, isid, portals and
+	 * target-portal-group-tag fill several fields and get the whole
+	 * struct. */
 	{ CONFIG_BLOCK_DAEMON, "user", config_set_user, .def = "iscsimuxd" },
 	DAEMON("data-socket", config_set_socket, data_socket,
 	    .def = ISCSIMUX_RUNDIR "/data.sock"),
@@ -109,6 +110,32 @@ const struct config_key config_keys[] = {
 	    RANGE(0, 3600, "2s")),
 	SESSION("default-time2retain", config_set_seconds,
 	    default_time2retain, RANGE(0, 3600, "0s")),
+
+	SESSION("login-pdu-timeout", config_set_time, login_pdu_timeout,
+	    RANGE(100, HOUR, "10s")),
+	{ CONFIG_BLOCK_SESSION, "target-portal-group-tag", config_set_tpgt,
+	    .max = UINT16_MAX },
+	SESSION("chap-user", config_set_chap_name, chap.user),
+	SESSION("chap-secret-file", config_set_secret_file, chap.secret_file),
+	SESSION("chap-peer-user", config_set_chap_name, chap.peer_user),
+	SESSION("chap-peer-secret-file", config_set_secret_file,
+	    chap.peer_secret_file),
+	SESSION("discovery-chap-user", config_set_chap_name,
+	    discovery_chap.user),
+	SESSION("discovery-chap-secret-file", config_set_secret_file,
+	    discovery_chap.secret_file),
+	SESSION("discovery-chap-peer-user", config_set_chap_name,
+	    discovery_chap.peer_user),
+	SESSION("discovery-chap-peer-secret-file", config_set_secret_file,
+	    discovery_chap.peer_secret_file),
+	SESSION("chap-algorithms", config_set_algorithms, chap_rules,
+	    .list = true),
+	SESSION("chap-allow-md5", config_set_bool, chap_rules.allow_md5,
+	    .def = "yes"),
+	SESSION("chap-allow-short-secrets", config_set_bool,
+	    chap_rules.allow_short, .def = "no"),
+	SESSION("chap-required", config_set_bool, chap_rules.required,
+	    .def = "yes"),
 
 	ACCESS("users", config_set_users, users, .list = true),
 	ACCESS("groups", config_set_groups, groups, .list = true),

@@ -167,6 +167,8 @@ config_session_free(struct config_session *s)
 	}
 	free(s->more_portals);
 	free(s->target);
+	config_chap_free(&s->chap);
+	config_chap_free(&s->discovery_chap);
 }
 
 void

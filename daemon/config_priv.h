@@ -9,6 +9,7 @@
  *	config_build.c	libconfuse's tree to struct config
  *	config_value.c, config_text.c, config_ids.c	one value
  *	config_check.c	values that contradict each other
+ *	config_chap.c	the keys of CHAP and the secrets they name
  *	config_keys.c	the table of all keys
  *
  * and nobody else includes this.
@@ -28,7 +29,7 @@
 #define CONFIG_FILES_MAX	256	/* files read in one load */
 #define CONFIG_INCLUDE_MAX	8	/* includes inside includes */
 #define CONFIG_VALUE_MAX	4096	/* bytes of one value */
-#define CONFIG_KEYS_MAX		64	/* size of the key table */
+#define CONFIG_KEYS_MAX		128	/* size of the key table */
 #define CONFIG_LIST_MAX		256	/* values of one list */
 #define CONFIG_PORTALS_MAX	16	/* portals of one session */
 #define CONFIG_SESSIONS_MAX	1024
@@ -187,6 +188,11 @@ void config_check_session(struct config_load *ld,
 void config_check_daemon(struct config_load *ld,
     const struct config_place *at);
 
+/* config_chap.c: the CHAP keys of a session together; reads the secrets. */
+void config_check_chap(struct config_load *ld, struct config_session *s,
+    const struct config_place *at);
+void config_chap_free(struct config_chap *chap);
+
 /* Setters, one for each type of key.  config_value.c: numbers and words. */
 config_set config_set_bool;	/* bool */
 config_set config_set_count;	/* uint32_t */
@@ -199,6 +205,7 @@ config_set config_set_level;	/* enum log_level */
 config_set config_set_order;	/* bool, true: big */
 config_set config_set_startup;	/* bool, true: manual */
 config_set config_set_digests;	/* struct config_digests */
+config_set config_set_tpgt;	/* struct config_session, tpgt and tpgt_set */
 /* config_text.c: names and addresses. */
 config_set config_set_socket;	/* char *, path */
 config_set config_set_name;	/* char *, iSCSI name */
@@ -206,6 +213,10 @@ config_set config_set_alias;	/* char * */
 config_set config_set_portal;	/* struct config_session, all portals */
 config_set config_set_portals;	/* struct config_raw, portals and count */
 config_set config_set_isid;	/* struct config_session, isid and isid_set */
+/* config_chap.c: CHAP. */
+config_set config_set_chap_name;	/* char * */
+config_set config_set_secret_file;	/* char * */
+config_set config_set_algorithms;	/* struct config_chap_rules */
 /* config_ids.c: users, groups and what they may. */
 config_set config_set_user;	/* struct config, user, uid and gid */
 config_set config_set_group;	/* struct config, data_socket_group and gid */

@@ -246,6 +246,18 @@ config_set_startup(struct config_load *ld, const struct config_key *key,
 }
 
 void
+config_set_tpgt(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, size_t n, void *field)
+{
+	struct config_session *s = field;
+	uint32_t number = 0;
+
+	config_set_count(ld, key, v, n, &number);
+	s->tpgt = (uint16_t)number;
+	s->tpgt_set = true;
+}
+
+void
 config_set_digests(struct config_load *ld, const struct config_key *key,
     const struct config_value *v, size_t n, void *field)
 {

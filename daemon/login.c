@@ -3,7 +3,6 @@
  * The login phase as a machine of stages: builds Login Requests, judges Login
  * Responses (RFC 7143 sections 6.3, 11.12 and 11.13).  It calls proto/ and
  * the other login files; it must never know a socket, a timer or a session.
- * Authentication is one stage of its own, with AuthMethod None so far.
  */
 #include "config.h"
 
@@ -36,12 +35,23 @@ struct login {
 	bool			 sent_part;	/* our last request had C */
 	bool			 sent_transit;	/* our last text came with T */
 	bool			 got_part;	/* the last response had C */
+	bool			 redirected;
+	struct login_redirect	 redirect;
 	uint16_t		 status;
 	struct login_why	 why;
 	struct login_result	 result;
 	struct login_keys	 keys;
+	struct login_auth	 auth;
 	struct login_text	 text;
 };
+
+void
+login_free(struct login *l)
+{
+	if (l != NULL)
+		login_auth_free(&l->auth);
+	free(l);
+}
 
 struct login *
 login_new(const struct login_wanted *wanted)
@@ -49,6 +59,10 @@ login_new(const struct login_wanted *wanted)
 	struct text_writer *w;
 	struct login *l;
 
+	if (wanted->target_name == NULL && !wanted->discovery) {
+		errno = EINVAL;
+		return NULL;
+	}
 	l = calloc(1, sizeof(*l));
 	if (l == NULL)
 		return NULL;
@@ -59,27 +73,24 @@ login_new(const struct login_wanted *wanted)
 	l->verdict = LOGIN_SEND;
 	login_text_init(&l->text);
 	login_keys_init(&l->keys, wanted);
+	login_auth_init(&l->auth, wanted,
+	    l->keys.list[LOGIN_KEY_AUTH_METHOD]);
 
 	/* Names belong into the first request only (section 6.3). */
 	w = &l->text.out;
 	text_put(w, "InitiatorName", wanted->initiator_name);
 	if (wanted->initiator_alias != NULL)
 		text_put(w, "InitiatorAlias", wanted->initiator_alias);
-	text_put(w, "TargetName", wanted->target_name);
-	text_put(w, "SessionType", "Normal");
+	if (wanted->target_name != NULL)
+		text_put(w, "TargetName", wanted->target_name);
+	text_put(w, "SessionType", wanted->discovery ? "Discovery" : "Normal");
 	login_keys_offer(&l->keys, ISCSI_STAGE_SECURITY, w);
 	if (w->overflow) {
-		free(l);
+		login_free(l);
 		errno = EINVAL;
 		return NULL;
 	}
 	return l;
-}
-
-void
-login_free(struct login *l)
-{
-	free(l);
 }
 
 static enum iscsi_stage
@@ -92,7 +103,8 @@ next_stage(const struct login *l)
 /*
  * An unfinished text of the target is answered by an empty request (section
  * 6.2).  Else we ask for the next stage with every request whose text is
- * whole: some targets refuse AuthMethod without it.
+ * whole, unless CHAP is not at its end: some targets refuse AuthMethod
+ * without it.
  */
 static uint8_t
 fill_data(struct login *l, uint8_t *bhs, uint8_t *data)
@@ -109,6 +121,8 @@ fill_data(struct login *l, uint8_t *bhs, uint8_t *data)
 		l->sent_part = true;
 		return flags | ISCSI_TEXT_CONTINUE;
 	}
+	if (l->csg == ISCSI_STAGE_SECURITY && !login_auth_may_end(&l->auth))
+		return flags;
 	l->sent_transit = true;
 	return flags | ISCSI_LOGIN_TRANSIT | (uint8_t)next_stage(l);
 }
@@ -126,23 +140,6 @@ login_request(struct login *l, uint8_t *bhs, uint8_t *data)
 	put_be32(bhs + ISCSI_OFF_EXPSTATSN, l->expstatsn);
 }
 
-static int
-fail_redirect(struct login *l, const char *name, const uint8_t *data,
-    size_t len)
-{
-	struct text_reader r;
-	struct text_pair pair;
-
-	text_reader_init(&r, data, len);
-	while (text_next(&r, &pair) == TEXT_OK)
-		if (text_key_is(&pair, "TargetAddress"))
-			return login_fail(&l->why, "%s to %.255s (login "
-			    "status 0x%04x), which is not followed", name,
-			    pair.value, l->status);
-	return login_fail(&l->why, "%s (login status 0x%04x), but no "
-	    "TargetAddress is given", name, l->status);
-}
-
 /* Act on the class; an unknown detail only changes the words. */
 static int
 check_status(struct login *l, const uint8_t *bhs, const uint8_t *data,
@@ -156,7 +153,8 @@ check_status(struct login *l, const uint8_t *bhs, const uint8_t *data,
 		return 0;
 	l->status = (uint16_t)(class << 8 | detail);
 	if (class == 1)
-		return fail_redirect(l, name, data, len);
+		return login_redirect_read(&l->redirect, &l->redirected,
+		    l->status, name, data, len, &l->why);
 	return login_fail(&l->why, "target refused the login: %s (login "
 	    "status 0x%04x)", name, l->status);
 }
@@ -225,9 +223,12 @@ take_text(struct login *l)
 		return LOGIN_E_FAILED;
 	text_reader_init(&r, l->text.in_buf, l->text.in_len);
 	while (text_next(&r, &pair) == TEXT_OK)
-		if (login_keys_take(&l->keys, &pair, &l->text.out,
+		if (!login_auth_take(&l->auth, &pair) &&
+		    login_keys_take(&l->keys, &pair, &l->text.out,
 		    &l->why) != 0)
 			return LOGIN_E_FAILED;
+	if (login_auth_step(&l->auth, &l->keys, &l->text.out, &l->why) != 0)
+		return LOGIN_E_FAILED;
 	l->text.in_len = 0;
 	return 0;
 }
@@ -259,6 +260,9 @@ end_exchange(struct login *l, const uint8_t *bhs)
 {
 	l->exchanges++;
 	if (bhs[ISCSI_OFF_FLAGS] & ISCSI_LOGIN_TRANSIT) {
+		if (l->csg == ISCSI_STAGE_SECURITY &&
+		    login_auth_end(&l->auth, &l->keys, &l->why) != 0)
+			return LOGIN_E_FAILED;
 		l->csg = next_stage(l);
 		if (l->csg == ISCSI_STAGE_FULL_FEATURE)
 			return finish(l, bhs);
@@ -315,6 +319,20 @@ const char *
 login_error(const struct login *l)
 {
 	return l->why.text;
+}
+
+const struct login_redirect *
+login_redirect(const struct login *l)
+{
+	return l->redirected ? &l->redirect : NULL;
+}
+
+bool
+login_wants_md5(const struct login *l)
+{
+	return l->csg == ISCSI_STAGE_SECURITY && l->auth.fallback &&
+	    l->auth.state != LOGIN_AUTH_METHOD &&
+	    l->auth.algorithm != CHAP_MD5;
 }
 
 uint16_t

@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/conf.h"
 #include "proto/iscsi.h"
+
+#define LOGIN_ADDRESS_MAX	255	/* bytes, RFC 7143 section 6.1 */
 
 struct login;
 
@@ -22,11 +25,17 @@ enum login_digest {
 	LOGIN_DIGEST_CRC32C
 };
 
-/* What to ask for.  Strings and numbers are copied by login_new(). */
+struct chap_challenges;
+
+/*
+ * What to ask for.  Strings, numbers and secrets are copied by login_new();
+ * the challenges must outlive the login.
+ */
 struct login_wanted {
 	const char		*initiator_name;
 	const char		*initiator_alias;	/* NULL: not sent */
-	const char		*target_name;
+	const char		*target_name;	/* NULL: discovery only */
+	bool			 discovery;	/* offer what belongs there */
 	uint8_t			 isid[6];
 	uint32_t		 cmdsn;		/* CmdSN of the login phase */
 	uint16_t		 cid;
@@ -40,6 +49,13 @@ struct login_wanted {
 	uint32_t		 time2retain;	/* seconds */
 	bool			 initial_r2t;
 	bool			 immediate_data;
+	bool			 tpgt_set;	/* insist on this one: */
+	uint16_t		 tpgt;
+	/* NULL, or without a user: no authentication.  Else all three. */
+	const struct config_chap *chap;
+	const struct config_chap_rules *chap_rules;
+	struct chap_challenges	*challenges;
+	bool			 md5_only;	/* see login_wants_md5() */
 };
 
 /* What was negotiated (RFC 7143 section 13); lengths in bytes. */
@@ -71,7 +87,10 @@ enum login_verdict {
 	LOGIN_FAILED	/* see login_error(); close the connection */
 };
 
-/* NULL with errno ENOMEM, or EINVAL if the names fill the first request. */
+/*
+ * NULL with errno ENOMEM, or EINVAL if the names fill the first request or
+ * there is no target to name.
+ */
 struct login *login_new(const struct login_wanted *wanted);
 void login_free(struct login *l);
 
@@ -98,6 +117,31 @@ const struct login_result *login_result(const struct login *l);
  * printable ASCII; empty before.
  */
 const char *login_error(const struct login *l);
+
+/*
+ * Where the target says it has moved (RFC 7143 section 13.8).  Nobody has
+ * authenticated it so far.
+ */
+struct login_redirect {
+	bool		permanent;	/* else only for now */
+	uint16_t	port;		/* host byte order */
+	char		host[LOGIN_ADDRESS_MAX + 1];	/* without brackets */
+	char		address[LOGIN_ADDRESS_MAX + 1];	/* all, as it was sent */
+	char		target[ISCSI_NAME_MAX + 1];	/* its name there, or "" */
+};
+
+/*
+ * The redirection by which the login has failed: status class 1 with an
+ * address that can be used.  Else NULL.  Lives as long as `l`.
+ */
+const struct login_redirect *login_redirect(const struct login *l);
+
+/*
+ * Has it ended, or must it, before the target was authenticated or we were,
+ * and may it do better with MD5 alone?  Then a new one with `md5_only` is
+ * worth one attempt.
+ */
+bool login_wants_md5(const struct login *l);
 
 /*
  * The status with which the target refused, as class << 8 | detail; 0 if it

@@ -68,6 +68,22 @@ clamp(enum login_key id, uint32_t value)
 	return value > rule->greatest ? rule->greatest : value;
 }
 
+bool
+login_key_in_discovery(enum login_key id)
+{
+	switch (id) {
+	case LOGIN_KEY_AUTH_METHOD:
+	case LOGIN_KEY_HEADER_DIGEST:
+	case LOGIN_KEY_DATA_DIGEST:
+	case LOGIN_KEY_MAX_RECV_DSL:
+	case LOGIN_KEY_TIME2WAIT:
+	case LOGIN_KEY_TIME2RETAIN:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Write a digest preference as a list value; an empty one means None. */
 static void
 list_digests(char *list, const enum login_digest digests[3])
@@ -103,13 +119,19 @@ list_digests(char *list, const enum login_digest digests[3])
 void
 login_keys_init(struct login_keys *k, const struct login_wanted *wanted)
 {
+	static const enum login_digest no_digest[3] = { LOGIN_DIGEST_NONE };
 	uint32_t *offer = k->offer;
 	int id;
 
 	memset(k, 0, sizeof(*k));
-	memcpy(k->list[LOGIN_KEY_AUTH_METHOD], "None", sizeof("None"));
-	list_digests(k->list[LOGIN_KEY_HEADER_DIGEST], wanted->header_digest);
-	list_digests(k->list[LOGIN_KEY_DATA_DIGEST], wanted->data_digest);
+	k->discovery = wanted->discovery;
+	k->tpgt_set = wanted->tpgt_set;
+	k->want_tpgt = wanted->tpgt;
+	/* A target may take a digest there and then not be able to use it. */
+	list_digests(k->list[LOGIN_KEY_HEADER_DIGEST],
+	    wanted->discovery ? no_digest : wanted->header_digest);
+	list_digests(k->list[LOGIN_KEY_DATA_DIGEST],
+	    wanted->discovery ? no_digest : wanted->data_digest);
 	offer[LOGIN_KEY_MAX_CONNECTIONS] = 1;
 	offer[LOGIN_KEY_INITIAL_R2T] = wanted->initial_r2t;
 	offer[LOGIN_KEY_IMMEDIATE_DATA] = wanted->immediate_data;
@@ -150,7 +172,8 @@ login_keys_offer(struct login_keys *k, enum iscsi_stage stage,
 	for (id = 0; id < LOGIN_KEYS; id++) {
 		rule = &login_key_rules[id];
 		if (rule->stage != stage ||
-		    k->state[id] != LOGIN_KEY_UNTOUCHED)
+		    k->state[id] != LOGIN_KEY_UNTOUCHED ||
+		    (k->discovery && !login_key_in_discovery(id)))
 			continue;
 		if (rule->kind == LOGIN_KIND_LIST)
 			text_put(w, rule->name, k->list[id]);
@@ -239,6 +262,10 @@ login_keys_finish(struct login_keys *k, struct login_result *result,
 			return LOGIN_E_FAILED;
 	if (check_bursts(k, why) != 0)
 		return LOGIN_E_FAILED;
+	if (k->tpgt_set && !k->have_tpgt)
+		return login_fail(why, "target did not say its "
+		    "TargetPortalGroupTag, which is configured to be %u",
+		    k->want_tpgt);
 	fill_result(k, result);
 	return 0;
 }

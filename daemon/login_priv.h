@@ -2,8 +2,9 @@
 /*
  * What the files of the login machine share: login.c drives the stages and
  * knows PDUs, login_keys.c knows keys and values, login_take.c judges what the
- * target says of them, login_text.c carries text across PDUs.  Besides them
- * only loginwatch.c may include this, for the table of keys.
+ * target says of them, login_text.c carries text across PDUs, login_redirect.c
+ * reads where it has moved, login_auth.c does CHAP.  Besides them only
+ * loginwatch.c may include this, for the table of keys.
  */
 #ifndef DAEMON_LOGIN_PRIV_H
 #define DAEMON_LOGIN_PRIV_H
@@ -12,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/chap.h"
 #include "daemon/login.h"
 #include "proto/iscsi.h"
 #include "proto/text.h"
@@ -64,6 +66,15 @@ size_t login_text_cut(struct login_text *t, uint8_t *data, size_t size);
 
 /* True if a part of `out` is still to be sent. */
 bool login_text_pending(const struct login_text *t);
+
+/*
+ * Read where the target has moved from the `len` bytes of text that came with
+ * `status`, whose name is `name`.  Fills `*r` if there is an address that can
+ * be used; `usable` says so.  Always a failure, told in `why`.
+ */
+int login_redirect_read(struct login_redirect *r, bool *usable,
+    uint16_t status, const char *name, const uint8_t *data, size_t len,
+    struct login_why *why);
 
 /*
  * The negotiated keys of a normal session (RFC 7143 section 13).
@@ -151,9 +162,12 @@ enum login_key_state {
 	LOGIN_KEY_SETTLED
 };
 
-/* Booleans are 0 and 1; of a list, the value 1 is CRC32C and 0 is None. */
+/* Booleans are 0 and 1; of a list, 0 is None and 1 is the other one. */
 struct login_keys {
 	enum login_key_state	state[LOGIN_KEYS];
+	bool			discovery;
+	bool			tpgt_set;	/* it must be want_tpgt */
+	uint16_t		want_tpgt;
 	uint32_t		offer[LOGIN_KEYS];
 	uint32_t		value[LOGIN_KEYS];
 	char			list[LOGIN_KEYS][LOGIN_LIST_MAX];
@@ -164,6 +178,12 @@ struct login_keys {
 
 /* What will be offered, brought into the range that each key allows. */
 void login_keys_init(struct login_keys *k, const struct login_wanted *wanted);
+
+/*
+ * Does a discovery session negotiate it (RFC 7143 section 13)?  Those others
+ * are not offered there, for some targets refuse or misread them.
+ */
+bool login_key_in_discovery(enum login_key id);
 
 /* Offer the keys of a stage that nobody has touched yet. */
 void login_keys_offer(struct login_keys *k, enum iscsi_stage stage,
@@ -182,6 +202,69 @@ int login_keys_take(struct login_keys *k, const struct text_pair *pair,
  * TSIH.
  */
 int login_keys_finish(struct login_keys *k, struct login_result *result,
+    struct login_why *why);
+
+/* The keys of CHAP (RFC 7143 section 12.1.3). */
+enum login_chap_key {
+	LOGIN_CHAP_A,
+	LOGIN_CHAP_I,
+	LOGIN_CHAP_C,
+	LOGIN_CHAP_N,
+	LOGIN_CHAP_R,
+	LOGIN_CHAP_KEYS
+};
+
+enum login_auth_state {
+	LOGIN_AUTH_METHOD,	/* the answer to AuthMethod is due */
+	LOGIN_AUTH_CHALLENGE,	/* CHAP_A is said, the challenge is due */
+	LOGIN_AUTH_PEER,	/* ours is said, the target's name is due */
+	LOGIN_AUTH_DONE		/* nothing to do, or nothing left */
+};
+
+/* The authentication of one login, both ways. */
+struct login_auth {
+	enum login_auth_state	 state;
+	bool			 mutual;
+	bool			 fallback;	/* MD5 alone may be tried */
+	unsigned		 count;
+	uint8_t			 list[CONFIG_CHAP_ALGORITHMS];	/* offered */
+	unsigned		 algorithm;	/* chosen; 0: not yet */
+	char			 user[CONFIG_CHAP_NAME_MAX + 1];
+	char			 peer_user[CONFIG_CHAP_NAME_MAX + 1];
+	struct secret		 secret;
+	struct secret		 peer_secret;
+	struct chap_challenges	*challenges;
+	struct chap_challenge	 ours;
+	/* What came in one text: the values stay where they are. */
+	bool			 have[LOGIN_CHAP_KEYS];
+	struct text_pair	 pair[LOGIN_CHAP_KEYS];
+};
+
+/*
+ * Start with what is wanted, and write what AuthMethod offers to the
+ * LOGIN_LIST_MAX bytes at `methods`.
+ */
+void login_auth_init(struct login_auth *a, const struct login_wanted *wanted,
+    char *methods);
+
+/* Wipe the secrets; our challenge is no longer outstanding. */
+void login_auth_free(struct login_auth *a);
+
+/* Take a pair if it is one of CHAP's; else false. */
+bool login_auth_take(struct login_auth *a, const struct text_pair *pair);
+
+/*
+ * Act on the CHAP keys of a whole text, which is still there, and on the
+ * answer to AuthMethod in `keys`.  What is to be said goes to `out`.
+ */
+int login_auth_step(struct login_auth *a, const struct login_keys *keys,
+    struct text_writer *out, struct login_why *why);
+
+/* May we ask for the next stage? */
+bool login_auth_may_end(const struct login_auth *a);
+
+/* The target ends the security stage: is everything proved? */
+int login_auth_end(const struct login_auth *a, const struct login_keys *keys,
     struct login_why *why);
 
 #endif

@@ -12,6 +12,8 @@
 #include "daemon/login_priv.h"
 
 #define VALUE_SHOWN	64	/* bytes of a target's value in a message */
+#define PROTOCOL_LEVEL	1	/* RFC 7143 */
+#define PROTOCOL_LEVEL_MAX	31
 
 /*
  * Keys of RFC 7143 that we never offer, and what a proposal is answered; NULL
@@ -71,7 +73,7 @@ take_choice(struct login_keys *k, enum login_key id,
 		    "only %s", login_key_rules[id].name, VALUE_SHOWN,
 		    pair->value, k->list[id]);
 	}
-	k->value[id] = text_value_is(pair, "CRC32C");
+	k->value[id] = !text_value_is(pair, "None");
 	k->state[id] = LOGIN_KEY_SETTLED;
 	return 0;
 }
@@ -113,8 +115,10 @@ take_refusal(struct login_keys *k, enum login_key id,
 		    "to understand");
 	if (rule->kind == LOGIN_KIND_LIST && text_value_is(pair, "Reject"))
 		return login_fail(why, "target rejected %s=%s%s", rule->name,
-		    k->list[id], id == LOGIN_KEY_AUTH_METHOD ? ": it wants "
-		    "authentication, which is not configured" : "");
+		    k->list[id], id != LOGIN_KEY_AUTH_METHOD ? "" :
+		    text_list_has(k->list[id], "CHAP") ? ": it does not do "
+		    "CHAP" : ": it wants authentication, which is not "
+		    "configured");
 	k->value[id] = rule->def;
 	k->state[id] = LOGIN_KEY_DEFAULTED;
 	return 0;
@@ -157,6 +161,11 @@ take_proposal(struct login_keys *k, enum login_key id,
 {
 	uint32_t value;
 
+	if (k->discovery && !login_key_in_discovery(id)) {
+		text_put(answers, login_key_rules[id].name, "Irrelevant");
+		k->state[id] = LOGIN_KEY_DEFAULTED;
+		return 0;
+	}
 	if (login_key_rules[id].kind == LOGIN_KIND_LIST)
 		return take_list_proposal(k, id, pair, answers, why);
 	if (read_value(id, pair, &value, why) != 0)
@@ -188,6 +197,9 @@ take_portal_group(struct login_keys *k, const struct text_pair *pair,
 		return 0;
 	if (text_number(pair, UINT16_MAX, &number) != 0)
 		return fail_pair(why, pair, "which is no number up to 65535");
+	if (k->tpgt_set && number != k->want_tpgt)
+		return login_fail(why, "target has TargetPortalGroupTag=%u, "
+		    "but %u is configured", (unsigned)number, k->want_tpgt);
 	k->tpgt = (uint16_t)number;
 	k->have_tpgt = true;
 	return 0;
@@ -202,6 +214,22 @@ take_alias(struct login_keys *k, const struct text_pair *pair)
 		len = sizeof(k->target_alias) - 1;
 	memcpy(k->target_alias, pair->value, len);
 	k->target_alias[len] = '\0';
+}
+
+/*
+ * We are at the level of RFC 7143, whose section 13.24 has the smaller number
+ * win; an answer above it would promise what RFC 7144 adds.
+ */
+static void
+answer_level(const struct text_pair *pair, struct text_writer *answers)
+{
+	uint64_t level;
+
+	if (text_number(pair, PROTOCOL_LEVEL_MAX, &level) != 0)
+		text_put(answers, "iSCSIProtocolLevel", "Reject");
+	else
+		text_put_number(answers, "iSCSIProtocolLevel",
+		    level < PROTOCOL_LEVEL ? level : PROTOCOL_LEVEL);
 }
 
 /* A key that is none of ours; there is no answer to an answer. */
@@ -225,6 +253,10 @@ take_other(const struct text_pair *pair, struct text_writer *answers)
 		text_put(answers, "TaskReporting",
 		    text_list_has(pair->value, "RFC3720") ? "RFC3720" :
 		    "Reject");
+		return;
+	}
+	if (text_key_is(pair, "iSCSIProtocolLevel")) {
+		answer_level(pair, answers);
 		return;
 	}
 	memcpy(key, pair->key, pair->key_len);

@@ -184,6 +184,13 @@ struct attachment {
 
 TAILQ_HEAD(attachment_list, attachment);
 
+/* What is known of the algorithms that a target gets right by CHAP. */
+enum session_md5 {
+	SESSION_MD5_NOT_ALONE,
+	SESSION_MD5_TRIED,	/* by the next login: MD5 alone */
+	SESSION_MD5_KEPT	/* that was what the target needed */
+};
+
 /*
  * CmdSNs of rejected commands.  Whether the target counted them as received
  * is asked with an immediate NOP-Out; those it did not are filled with a
@@ -217,6 +224,10 @@ struct session {
 
 	struct pump		*pump;
 	struct login		*login;
+	uint64_t		 login_until;	/* loop time */
+	bool			 login_last;	/* the timer is about that */
+	enum session_md5	 md5;
+	bool			 retry_at_once;
 	struct sn		 sn;
 	struct router		*router;
 	struct msg_params	 params;	/* of the latest login */
@@ -309,6 +320,8 @@ extern const struct pump_ops session_pump_ops;
 void session_begin_login(struct session *s);
 void session_enter(struct session *s);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
+void session_login_due(struct session *s);
+void session_login_lost(struct session *s);
 
 /* attachment.c */
 void session_who(void *arg, uint32_t itt, struct trace_client *out);

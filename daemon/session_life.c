@@ -150,7 +150,7 @@ set_retry(struct session *s)
 
 	if (s->tried > c->more_count)
 		s->tried = 0;
-	if (s->tried > 0 || s->planned)
+	if (s->tried > 0 || s->planned || s->retry_at_once)
 		at = now;
 	else if (s->refused)
 		at += c->reconnect_max;
@@ -159,7 +159,7 @@ set_retry(struct session *s)
 		    c->reconnect_max, arc4random());
 	if (at < s->not_before)
 		at = s->not_before;
-	s->planned = false;
+	s->planned = s->retry_at_once = false;
 	s->next_try = at;
 	loop_timer_set(s->timer, at - now);
 }
@@ -206,8 +206,16 @@ session_fail(struct session *s, const char *fmt, ...)
 static void
 fail(struct session *s, enum session_phase from)
 {
-	if (from == SESSION_CONNECTING || from == SESSION_LOGGING_IN) {
+	bool attempt = from == SESSION_CONNECTING ||
+	    from == SESSION_LOGGING_IN;
+
+	session_login_lost(s);
+	if (attempt)
 		s->stats.login_failures++;
+	/* The same target in another way: the attempt goes on. */
+	if (s->retry_at_once) {
+		s->refused = false;
+	} else if (attempt) {
 		backoff_failed(&s->backoff);
 		pass_portal(s);
 	}
@@ -468,11 +476,11 @@ session_timer_due(void *arg)
 {
 	struct session *s = arg;
 
-	if (s->phase == SESSION_LOGGING_IN)
-		note_error(s, "login took longer than %" PRIu32 " ms",
-		    s->config->login_timeout);
-	else if (s->phase == SESSION_LEAVING ||
-	    s->phase == SESSION_LOGGING_OUT)
+	if (s->phase == SESSION_LOGGING_IN) {
+		session_login_due(s);
+		return;
+	}
+	if (s->phase == SESSION_LEAVING || s->phase == SESSION_LOGGING_OUT)
 		note_error(s, "no answer to the Logout Request");
 	session_step(s, SESSION_EV_TIMER);
 }

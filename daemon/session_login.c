@@ -40,12 +40,63 @@ make_login(struct session *s)
 		.time2retain = c->default_time2retain,
 		.initial_r2t = c->initial_r2t,
 		.immediate_data = c->immediate_data,
+		.tpgt_set = c->tpgt_set,
+		.tpgt = c->tpgt,
+		.chap = &c->chap,
+		.chap_rules = &c->chap_rules,
+		.challenges = s->worker->challenges,
+		.md5_only = s->md5 != SESSION_MD5_NOT_ALONE,
 	};
 
 	memcpy(want.isid, s->isid, sizeof(want.isid));
 	wanted_digests(&c->header_digest, want.header_digest);
 	wanted_digests(&c->data_digest, want.data_digest);
 	return login_new(&want);
+}
+
+/* The next answer is due, or the end of the login. */
+static void
+set_timer(struct session *s)
+{
+	uint64_t now = loop_now(s->worker->loop);
+	uint64_t left = s->login_until > now ? s->login_until - now : 0;
+
+	s->login_last = left <= s->config->login_pdu_timeout;
+	loop_timer_set(s->timer, s->login_last ? (uint32_t)left :
+	    s->config->login_pdu_timeout);
+}
+
+void
+session_login_due(struct session *s)
+{
+	if (s->login_last)
+		session_fail(s, "login took longer than %" PRIu32 " ms",
+		    s->config->login_timeout);
+	else
+		session_fail(s, "the target did not answer a Login Request "
+		    "within %" PRIu32 " ms", s->config->login_pdu_timeout);
+}
+
+/*
+ * A target may name an algorithm and mean another one, or want nothing but a
+ * plain offer of MD5 (tgt and older LIO).  Which it is shows only in a login
+ * that fails, so one with MD5 alone follows it at once; where that goes well,
+ * it is remembered.
+ */
+void
+session_login_lost(struct session *s)
+{
+	if (s->login == NULL)
+		return;
+	if (s->md5 == SESSION_MD5_TRIED) {
+		s->md5 = SESSION_MD5_NOT_ALONE;
+	} else if (s->md5 == SESSION_MD5_NOT_ALONE &&
+	    login_wants_md5(s->login)) {
+		s->md5 = SESSION_MD5_TRIED;
+		s->retry_at_once = true;
+		log_info(s->log, "session %s: trying again with CHAP by MD5 "
+		    "alone", s->config->name);
+	}
 }
 
 static void
@@ -66,6 +117,7 @@ send_login(struct session *s)
 		return;
 	}
 	s->login_pdu = pdu;
+	set_timer(s);
 	session_tx_kick(s);
 }
 
@@ -78,7 +130,7 @@ session_begin_login(struct session *s)
 		session_fail(s, "out of memory");
 		return;
 	}
-	loop_timer_set(s->timer, s->config->login_timeout);
+	s->login_until = loop_now(s->worker->loop) + s->config->login_timeout;
 	send_login(s);
 }
 
@@ -142,6 +194,11 @@ session_enter(struct session *s)
 	set_framing(s, r);
 	login_free(s->login);
 	s->login = NULL;
+	if (s->md5 == SESSION_MD5_TRIED) {
+		s->md5 = SESSION_MD5_KEPT;
+		log_info(s->log, "session %s: from now on CHAP by MD5 alone",
+		    s->config->name);
+	}
 	loop_timer_clear(s->timer);
 	s->up_since = loop_now(s->worker->loop);
 	s->last_error[0] = '\0';

@@ -13,6 +13,7 @@
 #endif
 #include <stdlib.h>
 
+#include "daemon/chap.h"
 #include "daemon/conf.h"
 #include "daemon/fault.h"
 #include "daemon/log.h"
@@ -79,6 +80,7 @@ parts_free(struct worker *w)
 	trim_free(w->trim);
 	quota_table_free(w->quotas);
 	faults_free(w->faults);
+	chap_challenges_free(w->challenges);
 	resolver_free(w->resolver);
 	trace_free(w->trace);
 	loop_free(w->loop);
@@ -113,6 +115,8 @@ worker_new(struct log *log, const struct config *config)
 	if (w->trim != NULL)
 		w->faults = faults_new(w->loop);
 	if (w->faults != NULL)
+		w->challenges = chap_challenges_new();
+	if (w->challenges != NULL)
 		w->resolver = resolver_new(w->loop);
 	if (w->resolver == NULL) {
 		error = errno;

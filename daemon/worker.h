@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct chap_challenges;
 struct client;
 struct config;
 struct conn;
@@ -36,6 +37,7 @@ struct worker {
 	struct quota_table	*quotas;	/* per uid */
 	struct trace		*trace;
 	struct faults		*faults;	/* set for connections */
+	struct chap_challenges	*challenges;	/* ours, outstanding */
 
 	TAILQ_HEAD(, session)	 sessions;
 	TAILQ_HEAD(, client)	 clients;

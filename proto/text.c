@@ -168,6 +168,87 @@ text_boolean(const struct text_pair *pair, bool *out)
 	return 0;
 }
 
+/* An odd number of digits has a zero before it. */
+static int
+binary_hex(const char *s, size_t len, uint8_t *out, size_t size, size_t *n)
+{
+	size_t odd = len % 2;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (digit(s[i]) >= 16)
+			return -EINVAL;
+	if ((len + odd) / 2 > size)
+		return -ERANGE;
+	*n = (len + odd) / 2;
+	memset(out, 0, *n);
+	for (i = 0; i < len; i++)
+		out[(i + odd) / 2] |=
+		    (uint8_t)(digit(s[i]) << ((i + odd) % 2 ? 0 : 4));
+	return 0;
+}
+
+/* The value of a base64 digit; 64 if it is none. */
+static unsigned
+digit64(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return (unsigned)(c - 'A');
+	if (c >= 'a' && c <= 'z')
+		return (unsigned)(c - 'a') + 26;
+	if (c >= '0' && c <= '9')
+		return (unsigned)(c - '0') + 52;
+	if (c == '+')
+		return 62;
+	return c == '/' ? 63 : 64;
+}
+
+/* Padding may be left out, but not be wrong. */
+static int
+binary_base64(const char *s, size_t len, uint8_t *out, size_t size, size_t *n)
+{
+	size_t digits = len;
+	uint32_t bits = 0;
+	unsigned have = 0;
+	size_t i;
+
+	while (digits > 0 && len - digits < 2 && s[digits - 1] == '=')
+		digits--;
+	if (digits % 4 == 1 || (digits < len && len % 4 != 0))
+		return -EINVAL;
+	for (i = 0; i < digits; i++)
+		if (digit64(s[i]) >= 64)
+			return -EINVAL;
+	if (digits * 6 / 8 > size)
+		return -ERANGE;
+	*n = 0;
+	for (i = 0; i < digits; i++) {
+		bits = bits << 6 | digit64(s[i]);
+		have += 6;
+		if (have < 8)
+			continue;
+		have -= 8;
+		out[(*n)++] = (uint8_t)(bits >> have);
+	}
+	return 0;
+}
+
+int
+text_binary(const struct text_pair *pair, uint8_t *out, size_t size,
+    size_t *len)
+{
+	const char *s = pair->value;
+
+	if (pair->value_len < 3 || s[0] != '0')
+		return -EINVAL;
+	if (s[1] == 'x' || s[1] == 'X')
+		return binary_hex(s + 2, pair->value_len - 2, out, size, len);
+	if (s[1] == 'b' || s[1] == 'B')
+		return binary_base64(s + 2, pair->value_len - 2, out, size,
+		    len);
+	return -EINVAL;
+}
+
 bool
 text_list_has(const char *list, const char *item)
 {
@@ -192,23 +273,34 @@ text_writer_init(struct text_writer *w, void *buf, size_t size)
 	w->overflow = false;
 }
 
-void
-text_put(struct text_writer *w, const char *key, const char *value)
+/* Room for `key=`, `value_len` bytes and a NUL; NULL if there is none. */
+static char *
+put_key(struct text_writer *w, const char *key, size_t value_len)
 {
 	size_t key_len = strlen(key);
-	size_t value_len = strlen(value);
 	size_t room = w->size - w->len;
 	char *p;
 
 	if (room < 2 || key_len > room - 2 || value_len > room - 2 - key_len) {
 		w->overflow = true;
-		return;
+		return NULL;
 	}
 	p = w->buf + w->len;
 	memcpy(p, key, key_len);
 	p[key_len] = '=';
-	memcpy(p + key_len + 1, value, value_len + 1);
+	p[key_len + 1 + value_len] = '\0';
 	w->len += key_len + 1 + value_len + 1;
+	return p + key_len + 1;
+}
+
+void
+text_put(struct text_writer *w, const char *key, const char *value)
+{
+	size_t len = strlen(value);
+	char *p = put_key(w, key, len);
+
+	if (p != NULL)
+		memcpy(p, value, len);
 }
 
 void
@@ -224,4 +316,21 @@ void
 text_put_boolean(struct text_writer *w, const char *key, bool value)
 {
 	text_put(w, key, value ? "Yes" : "No");
+}
+
+void
+text_put_binary(struct text_writer *w, const char *key, const uint8_t *bytes,
+    size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	char *p = put_key(w, key, 2 + 2 * len);
+
+	if (p == NULL)
+		return;
+	*p++ = '0';
+	*p++ = 'x';
+	while (len-- > 0) {
+		*p++ = digits[*bytes >> 4];
+		*p++ = digits[*bytes++ & 15];
+	}
 }

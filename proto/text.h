@@ -64,6 +64,15 @@ int text_number(const struct text_pair *pair, uint64_t max, uint64_t *out);
 /* Parse a boolean, exactly "Yes" or "No".  Returns 0 or -EINVAL. */
 int text_boolean(const struct text_pair *pair, bool *out);
 
+/*
+ * Parse a binary value, 0x and hexadecimal digits, also an odd number of them,
+ * or 0b and base64 (RFC 7143 section 6.1), to at most `size` bytes at `out`.
+ * Returns 0 and the length, which is not 0, in `*len`; or -EINVAL if it is
+ * none, or -ERANGE if it is longer.
+ */
+int text_binary(const struct text_pair *pair, uint8_t *out, size_t size,
+    size_t *len);
+
 /* True if `item` is one of the comma-separated items of `list`. */
 bool text_list_has(const char *list, const char *item);
 
@@ -81,5 +90,9 @@ void text_writer_init(struct text_writer *w, void *buf, size_t size);
 void text_put(struct text_writer *w, const char *key, const char *value);
 void text_put_number(struct text_writer *w, const char *key, uint64_t value);
 void text_put_boolean(struct text_writer *w, const char *key, bool value);
+
+/* As text_put(), with `len` bytes in hexadecimal. */
+void text_put_binary(struct text_writer *w, const char *key,
+    const uint8_t *bytes, size_t len);
 
 #endif

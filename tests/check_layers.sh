@@ -25,8 +25,10 @@ ranks() {
 	1  trim       loop
 	1  pool*      log stats pool*
 	1  slices     pool*
-	1  conf       log
-	1  config_*   log conf config_*
+	1  secret
+	1  chap       secret
+	1  conf       log secret
+	1  config_*   log conf config_* secret chap
 	2  resolve
 	2  fault*     fault*
 	2  conn*      resolve fault conn*

@@ -137,7 +137,7 @@ ISTGT_CONF = """\
 [LogicalUnit1]
   TargetName disk
   Mapping PortalGroup1 InitiatorGroup1
-  AuthMethod None
+  AuthMethod {auth}
   UseDigest {digest}
   UnitType Disk
   LUN0 Storage {base}/disk.img {size}
@@ -149,7 +149,8 @@ class Istgt(Process):
 
     iqn = "iqn.2026-01.org.example:disk"
 
-    def __init__(self, size="64MB", digest="Auto"):
+    def __init__(self, size="64MB", digest="Auto", accounts=()):
+        """accounts: user and secret, and for mutual CHAP its own as well."""
         base = tmp("istgt")
         os.mkdir(base)
         self.host = "127.0.0.1"
@@ -160,10 +161,15 @@ class Istgt(Process):
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(ISTGT_CONF.format(
                 base=base, host=self.host, port=self.port, size=size,
-                control_port=self.control_port, digest=digest))
+                control_port=self.control_port, digest=digest,
+                auth=("None", "", "CHAP\n  AuthGroup AuthGroup1", "",
+                      "CHAP Mutual\n  AuthGroup AuthGroup1")[len(accounts)]))
         with open(os.path.join(base, "auth.conf"), "w",
                   encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)
+            if accounts:
+                words = " ".join(f'"{word}"' for word in accounts)
+                file.write(f"[AuthGroup1]\n  Auth {words}\n")
         self.control_config = os.path.join(base, "istgtcontrol.conf")
         with open(self.control_config, "w", encoding="utf-8") as file:
             file.write(f"[Global]\n  Timeout 60\n  AuthMethod None\n"

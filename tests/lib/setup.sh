@@ -17,7 +17,7 @@ JOBS=${JOBS:-$(nproc)}
 # Packages by what they are for.
 setup_packages_build="autoconf automake libtool pkg-config make gcc libc6-dev
     libevent-dev libbsd-dev check libisal-dev libjansson-dev libconfuse-dev
-    libsgutils2-dev libsystemd-dev"
+    libssl-dev libsgutils2-dev libsystemd-dev"
 setup_packages_demo="python3"
 setup_packages_test="python3 git clang valgrind libiscsi-dev libiscsi-bin
     tshark tgt istgt xz-utils

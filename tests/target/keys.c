@@ -307,7 +307,7 @@ take_name(struct conn *c, const struct text_pair *pair, bool *taken)
 enum login_status
 keys_take(struct conn *c, const struct text_pair *pair, struct text_writer *w)
 {
-	struct login *l = c->login;
+	const struct login *l = c->login;
 	char name[TEXT_KEY_MAX + 1];
 	enum login_status status;
 	bool taken;
@@ -316,15 +316,10 @@ keys_take(struct conn *c, const struct text_pair *pair, struct text_writer *w)
 	status = take_name(c, pair, &taken);
 	if (taken)
 		return status;
-	if (text_key_is(pair, "AuthMethod")) {
-		if (l->stage != ISCSI_STAGE_SECURITY || l->authentic)
-			return LOGIN_INITIATOR_ERROR;
-		if (!text_list_has(pair->value, "None"))
-			return LOGIN_AUTH;
-		l->authentic = true;
-		text_put(w, "AuthMethod", "None");
+	if (text_key_is(pair, "AuthMethod"))
+		return auth_method(c, pair, w);
+	if (auth_take(c, pair))
 		return LOGIN_OK;
-	}
 	for (id = 0; id < K_COUNT; id++) {
 		if (!text_key_is(pair, keys[id].name))
 			continue;

@@ -97,6 +97,7 @@ login_reply(struct conn *c)
 	if (n > split)
 		n = split;
 	if ((flags & ISCSI_LOGIN_TRANSIT) && l->proposed == 0 &&
+	    auth_ready(c) &&
 	    l->out_pos + n == l->out_len) {
 		if ((flags & 3) == ISCSI_STAGE_FULL_FEATURE) {
 			uint16_t status = keys_conclude(c);
@@ -130,6 +131,10 @@ check_names(struct conn *c)
 
 	if (!l->named || (!c->discovery && !l->target_named))
 		return LOGIN_MISSING;
+	/* Whoever skips the security stage skips CHAP. */
+	if (c->target->options.chap_user != NULL &&
+	    l->stage != ISCSI_STAGE_SECURITY && l->auth.step != AUTH_DONE)
+		return LOGIN_AUTH;
 	if (l->target_named &&
 	    strcmp(l->target, c->target->options.target_name) != 0)
 		return LOGIN_NOT_FOUND;
@@ -157,6 +162,8 @@ login_answer(struct conn *c)
 	if (e != TEXT_END)
 		return login_fail(c, LOGIN_INITIATOR_ERROR);
 	status = check_names(c);
+	if (status == LOGIN_OK)
+		status = (uint16_t)auth_answer(c, &w);
 	if (status != LOGIN_OK)
 		return login_fail(c, status);
 	if (!l->tpgt_sent && !c->discovery)

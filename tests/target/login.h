@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "proto/text.h"
+#include "tests/target/auth.h"
 #include "tests/target/conn.h"
 
 #define LOGIN_REPLY_MAX 8192
@@ -37,7 +38,7 @@ struct login {
 	uint32_t		 proposed;	/* by us, answer to come */
 	bool			 named;		/* InitiatorName was there */
 	bool			 target_named;
-	bool			 authentic;	/* AuthMethod agreed */
+	struct auth		 auth;
 	bool			 declared;	/* our own keys were sent */
 	bool			 tpgt_sent;
 	char			 target[ISCSI_NAME_MAX + 1];

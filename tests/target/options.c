@@ -15,8 +15,8 @@
 static const char help[] =
 "usage: iscsimux-target [OPTION]...\n"
 "An iSCSI target whose disks are memory, for the tests and benchmarks of\n"
-"iscsimuxd. It is no product: no authentication, no persistence, and it\n"
-"closes a connection at the first mistake of the initiator.\n"
+"iscsimuxd. It is no product: no persistence, secrets on the command line,\n"
+"and it closes a connection at the first mistake of the initiator.\n"
 "\n"
 "  --portal ADDR:PORT      listen there, repeatable; [::1]:0 and port 0 work\n"
 "                          (default 127.0.0.1:0)\n"
@@ -36,6 +36,12 @@ static const char help[] =
 "  --phase-collapse yes|no status in the last Data-In (default yes)\n"
 "  --text-split BYTES      data in one text PDU at most (default 8K)\n"
 "  --first-statsn N        of each connection\n"
+"  --chap-user NAME        demand CHAP of initiators: this name\n"
+"  --chap-secret TEXT      and this secret\n"
+"  --chap-own-user NAME    who the target says it is when it is asked\n"
+"  --chap-own-secret TEXT  and proves to be (default: it cannot)\n"
+"  --chap-algorithms LIST  what is taken: 5 MD5, 6 SHA-1, 7 SHA-256,\n"
+"                          8 SHA3-256 (default 5,6,7,8)\n"
 "  --lenient               let pass what known initiators do wrong: ExpStatSN\n"
 "                          and CmdSN of immediate PDUs, tags and LUNs of NOP\n"
 "                          and task management\n"
@@ -48,6 +54,8 @@ enum option_id {
 	OPT_INITIAL_R2T, OPT_IMMEDIATE_DATA, OPT_MAX_RECV_DSL, OPT_MAX_BURST,
 	OPT_FIRST_BURST, OPT_MAX_R2T, OPT_HEADER_DIGEST, OPT_DATA_DIGEST,
 	OPT_QUEUE_DEPTH, OPT_PHASE_COLLAPSE, OPT_TEXT_SPLIT, OPT_FIRST_STATSN,
+	OPT_CHAP_USER, OPT_CHAP_SECRET, OPT_CHAP_OWN_USER,
+	OPT_CHAP_OWN_SECRET, OPT_CHAP_ALGORITHMS,
 	OPT_LENIENT, OPT_CONTROL, OPT_HELP
 };
 
@@ -69,6 +77,11 @@ static const struct option longopts[] = {
 	{ "phase-collapse", required_argument, NULL, OPT_PHASE_COLLAPSE },
 	{ "text-split", required_argument, NULL, OPT_TEXT_SPLIT },
 	{ "first-statsn", required_argument, NULL, OPT_FIRST_STATSN },
+	{ "chap-user", required_argument, NULL, OPT_CHAP_USER },
+	{ "chap-secret", required_argument, NULL, OPT_CHAP_SECRET },
+	{ "chap-own-user", required_argument, NULL, OPT_CHAP_OWN_USER },
+	{ "chap-own-secret", required_argument, NULL, OPT_CHAP_OWN_SECRET },
+	{ "chap-algorithms", required_argument, NULL, OPT_CHAP_ALGORITHMS },
 	{ "lenient", no_argument, NULL, OPT_LENIENT },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -94,6 +107,9 @@ options_default(struct options *o)
 	o->phase_collapse = true;
 	o->text_split = 8192;
 	o->first_statsn = UINT32_C(0x00c0ffee);
+	o->chap_secret = "";
+	o->chap_own_user = "";
+	o->chap_algorithms = "5,6,7,8";
 }
 
 /* A size with a suffix; false if it is none or out of range. */
@@ -159,6 +175,13 @@ parse_portal(struct options *o, const char *arg)
 	return true;
 }
 
+static bool
+parse_text(const char *arg, const char **out)
+{
+	*out = arg;
+	return strlen(arg) <= OPTIONS_SECRET_MAX;
+}
+
 /* One option; false if its argument is wrong. */
 static bool
 take(struct options *o, int id, const char *arg)
@@ -200,6 +223,16 @@ take(struct options *o, int id, const char *arg)
 		return parse_u32(arg, 1, 8192, &o->text_split);
 	case OPT_FIRST_STATSN:
 		return parse_u32(arg, 0, UINT32_MAX, &o->first_statsn);
+	case OPT_CHAP_USER:
+		return parse_text(arg, &o->chap_user);
+	case OPT_CHAP_SECRET:
+		return parse_text(arg, &o->chap_secret);
+	case OPT_CHAP_OWN_USER:
+		return parse_text(arg, &o->chap_own_user);
+	case OPT_CHAP_OWN_SECRET:
+		return parse_text(arg, &o->chap_own_secret);
+	case OPT_CHAP_ALGORITHMS:
+		return parse_text(arg, &o->chap_algorithms);
 	case OPT_LENIENT:
 		o->lenient = true;
 		return true;

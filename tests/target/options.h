@@ -10,6 +10,7 @@
 
 #define OPTIONS_PORTALS_MAX	16
 #define OPTIONS_LUNS_MAX	256u
+#define OPTIONS_SECRET_MAX	255u	/* bytes */
 
 enum digest_policy {
 	DIGEST_NONE,		/* only None is accepted */
@@ -39,6 +40,11 @@ struct options {
 	bool			 lenient;	/* tolerate known initiators */
 	uint32_t		 text_split;	/* data bytes of a text PDU */
 	uint32_t		 first_statsn;
+	const char		*chap_user;	/* NULL: no authentication */
+	const char		*chap_secret;
+	const char		*chap_own_user;
+	const char		*chap_own_secret;	/* NULL: one way only */
+	const char		*chap_algorithms;	/* numbers, a list */
 };
 
 /*

@@ -516,25 +516,27 @@ START_TEST(example)
 }
 END_TEST
 
-/* Take away the '#' before every setting, and make names that not every
- * machine has into numbers. */
+/* Take away the '#' before every setting, make names that not every machine
+ * has into numbers, and look for secrets in `dir`. */
 static void
-uncomment(const char *in, FILE *out)
+uncomment(const char *in, FILE *out, const char *dir)
 {
-	static const char *const names[][2] = {
+	char *secrets = fixture_text("= %s/", dir);
+	const char *const names[][2] = {
 		{ "= iscsimuxd\n", "= 0\n" }, { "= iscsimux\n", "= 0\n" },
-		{ "{ disk }", "{ 6 }" },
+		{ "{ disk }", "{ 6 }" }, { "= /etc/iscsimuxd/", secrets },
 	};
+	const size_t n = sizeof(names) / sizeof(names[0]);
 	size_t i;
 
 	for (bool start = true; *in != '\0'; in++) {
 		if (start && *in == '#' && in[1] != ' ' && in[1] != '\n')
 			continue;
 		start = *in == '\n' || (start && *in == '\t');
-		for (i = 0; i < 3; i++)
+		for (i = 0; i < n; i++)
 			if (strncmp(in, names[i][0], strlen(names[i][0])) == 0)
 				break;
-		if (i < 3) {
+		if (i < n) {
 			fputs(names[i][1], out);
 			in += strlen(names[i][0]) - 1;
 			start = *in == '\n';
@@ -542,6 +544,7 @@ uncomment(const char *in, FILE *out)
 			putc(*in, out);
 		}
 	}
+	free(secrets);
 }
 
 START_TEST(example_loads)
@@ -556,9 +559,13 @@ START_TEST(example_loads)
 	cfg = fixture_good(&fx, in);
 	ck_assert_uint_eq(cfg->session_count, 0);
 
-	uncomment(in, f);
+	uncomment(in, f, fx.dir);
 	fclose(f);
 	fixture_mkdir(&fx, "sessions");
+	fixture_secret(&fx, "disk1.secret", "twelve bytes", 12);
+	fixture_secret(&fx, "disk1-peer.secret", "more than twelve\n", 17);
+	fixture_secret(&fx, "portal.secret", "0x000102030405060708090a0b", 26);
+	fixture_secret(&fx, "portal-peer.secret", "and the fourth one", 18);
 	cfg = fixture_good(&fx, text);
 	check_limits(&cfg->limits);
 	ck_assert_uint_eq(cfg->session_count, 1);

@@ -30,7 +30,7 @@ static const struct {
 	    "'daemon': move it there" },
 	{ "x = 1\n", 1, "$/main.conf:1: x: unknown key outside of every "
 	    "block: correct or remove it (iscsimuxd.conf(5) lists all keys)" },
-	{ S("chap-user = \"x\""), 1, "$/main.conf:4: chap-user: unknown key "
+	{ S("chap-name = \"x\""), 1, "$/main.conf:4: chap-name: unknown key "
 	    "in 'session': correct or remove it (iscsimuxd.conf(5) lists all "
 	    "keys)" },
 	{ D("portal = { a, b }"), 1, "$/main.conf:2: portal: belongs in a "

@@ -113,36 +113,65 @@ START_TEST(test_status_in_operational_stage)
 }
 END_TEST
 
-START_TEST(test_redirect)
+/* A discovery session offers what belongs there, and no digest. */
+START_TEST(test_discovery)
 {
-	static const struct {
-		uint16_t status;
-		const char *text;
-		const char *words;
-	} rows[] = {
-		{ 0x0101, "TargetAddress=192.0.2.7:3260\n", "target moved "
-		    "temporarily to 192.0.2.7:3260 (login status 0x0101), "
-		    "which is not followed" },
-		{ 0x0102, "X-a=1\nTargetAddress=[2001:db8::1]:3261,1\n",
-		    "target moved permanently to [2001:db8::1]:3261,1" },
-		{ 0x0100, "TargetAddress=disk.example\n", "redirection, "
-		    "unknown detail to disk.example" },
-		{ 0x0101, "", "target moved temporarily (login status "
-		    "0x0101), but no TargetAddress is given" },
-		{ 0x0102, "TargetAddress", "target moved permanently (login "
-		    "status 0x0102), but no" },
-	};
-	size_t i;
+	wanted.discovery = true;
+	wanted.target_name = NULL;
+	begin();
+	ask();
+	ck_assert_str_eq(said, "InitiatorName=iqn.2026-01.org.example:host\n"
+	    "SessionType=Discovery\nAuthMethod=None\n");
+	ck_assert_int_eq(answer(SEC_END, "AuthMethod=None\n"), LOGIN_SEND);
+	said[0] = '\0';
+	ask();
+	ck_assert_str_eq(said, "HeaderDigest=None\nDataDigest=None\n"
+	    "MaxRecvDataSegmentLength=262144\nDefaultTime2Wait=2\n"
+	    "DefaultTime2Retain=20\n");
+	/* What does not belong there is irrelevant, whoever proposes it. */
+	ck_assert_int_eq(answer(OPER, "HeaderDigest=None\nDataDigest=None\n"
+	    "MaxBurstLength=512\nInitialR2T=No\n"), LOGIN_SEND);
+	said[0] = '\0';
+	ask();
+	ck_assert_str_eq(said, "MaxBurstLength=Irrelevant\n"
+	    "InitialR2T=Irrelevant\n");
+	ck_assert_int_eq(answer(OP_END, ""), LOGIN_DONE);
+	ck_assert(!login_result(login)->header_digest);
+	ck_assert_uint_eq(login_result(login)->error_recovery_level, 0);
+}
+END_TEST
 
-	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		begin();
-		ask();
-		make_rsp(0);
-		put_be16(rsp + ISCSI_OFF_LOGIN_STATUS, rows[i].status);
-		ck_assert_int_eq(deliver(rows[i].text), LOGIN_FAILED);
-		assert_has(login_error(login), rows[i].words, rows[i].text);
-		ck_assert_uint_eq(login_status(login), rows[i].status);
-	}
+/* A normal session has a target; a discovery session may name one. */
+START_TEST(test_target_name)
+{
+	wanted.discovery = true;
+	begin();
+	ask();
+	ck_assert_uint_eq(said_lines("TargetName="), 1);
+	wanted.discovery = false;
+	wanted.target_name = NULL;
+	ck_assert_ptr_null(login_new(&wanted));
+	ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
+/* The portal group that is configured, and no other. */
+START_TEST(test_portal_group)
+{
+	wanted.tpgt_set = true;
+	wanted.tpgt = 1;
+	ck_assert_int_eq(run_but(NULL), LOGIN_DONE);
+	begin();
+	ask();
+	assert_failed(answer(SEC_END, "TargetPortalGroupTag=2\n"
+	    "AuthMethod=None\n"), "target has TargetPortalGroupTag=2, but 1 "
+	    "is configured", "2");
+	begin();
+	ask();
+	ck_assert_int_eq(answer(SEC_END, "AuthMethod=None\n"), LOGIN_SEND);
+	ask();
+	assert_failed(answer(OP_END, good_but(NULL)), "target did not say its "
+	    "TargetPortalGroupTag, which is configured to be 1", "none");
 }
 END_TEST
 
@@ -434,6 +463,8 @@ add_offers(Suite *suite)
 	tcase_add_test(tcase, test_digest_order);
 	tcase_add_test(tcase, test_offers_are_legal);
 	tcase_add_test(tcase, test_names_too_long);
+	tcase_add_test(tcase, test_discovery);
+	tcase_add_test(tcase, test_target_name);
 }
 
 static void
@@ -444,7 +475,7 @@ add_responses(Suite *suite)
 	tcase_add_test(tcase, test_exchanges);
 	tcase_add_test(tcase, test_status);
 	tcase_add_test(tcase, test_status_in_operational_stage);
-	tcase_add_test(tcase, test_redirect);
+	tcase_add_test(tcase, test_portal_group);
 	tcase_add_test(tcase, test_response_fields);
 	tcase_add_test(tcase, test_stage_skipped);
 	tcase_add_test(tcase, test_tsih_required);

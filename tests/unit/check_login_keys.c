@@ -103,6 +103,31 @@ START_TEST(test_answers)
 }
 END_TEST
 
+/* Each refusal of each key that is offered, numbers included. */
+START_TEST(test_refusals)
+{
+	static const char *const keys[] = { "HeaderDigest", "DataDigest",
+	    "MaxRecvDataSegmentLength", "MaxConnections", "InitialR2T",
+	    "ImmediateData", "MaxBurstLength", "FirstBurstLength",
+	    "DefaultTime2Wait", "DefaultTime2Retain", "MaxOutstandingR2T",
+	    "DataPDUInOrder", "DataSequenceInOrder", "ErrorRecoveryLevel" };
+	char line[80];
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		snprintf(line, sizeof(line), "%s=Irrelevant", keys[i]);
+		ck_assert_int_eq(run_but(line), LOGIN_DONE);
+		/* A rejected list leaves nothing that both would take. */
+		snprintf(line, sizeof(line), "%s=Reject", keys[i]);
+		ck_assert_int_eq(run_but(line), i < 2 ? LOGIN_FAILED :
+		    LOGIN_DONE);
+		/* A declaration is not answered, so that is none. */
+		snprintf(line, sizeof(line), "%s=NotUnderstood", keys[i]);
+		ck_assert_int_eq(run_but(line), i == 2 ? LOGIN_DONE :
+		    LOGIN_FAILED);
+	}
+}
+END_TEST
+
 /* Answers that no honest negotiation of our offer can give. */
 START_TEST(test_bad_answers)
 {
@@ -364,6 +389,7 @@ add_keys(Suite *suite)
 
 	tcase_add_test(tcase, test_good_login);
 	tcase_add_test(tcase, test_answers);
+	tcase_add_test(tcase, test_refusals);
 	tcase_add_test(tcase, test_bad_answers);
 	tcase_add_test(tcase, test_boolean_functions);
 	tcase_add_test(tcase, test_unanswered_within_offer);

@@ -21,6 +21,73 @@ pair_of(const char *value)
 	return p;
 }
 
+/* Binary values, and what is none. */
+START_TEST(binary)
+{
+	static const struct {
+		const char	*value;
+		int		 error;
+		size_t		 len;
+		const char	*bytes;
+	} rows[] = {
+		{ "0x0", 0, 1, "\0" },
+		{ "0X0aF", 0, 2, "\0\xaf" },
+		{ "0xabc", 0, 2, "\x0a\xbc" },
+		{ "0x00ff10", 0, 3, "\0\xff\x10" },
+		{ "0x0102030405", -ERANGE, 0, "" },
+		{ "0b", -EINVAL, 0, "" },
+		{ "0bAA==", 0, 1, "\0" },
+		{ "0BAA", 0, 1, "\0" },
+		{ "0b+/8=", 0, 2, "\xfb\xff" },
+		{ "0bAAEC", 0, 3, "\0\1\2" },
+		{ "0bAAECAw==", 0, 4, "\0\1\2\3" },
+		{ "0bAAECAwQ=", -ERANGE, 0, "" },
+		{ "0bA", -EINVAL, 0, "" },
+		{ "0bA===", -EINVAL, 0, "" },
+		{ "0bAA=", -EINVAL, 0, "" },
+		{ "0bAA=A", -EINVAL, 0, "" },
+		{ "0bAAE*", -EINVAL, 0, "" },
+		{ "0b====", -EINVAL, 0, "" },
+		{ "0x", -EINVAL, 0, "" },
+		{ "0xg", -EINVAL, 0, "" },
+		{ "", -EINVAL, 0, "" },
+		{ "12", -EINVAL, 0, "" },
+		{ "00ff", -EINVAL, 0, "" },
+		{ "1xff", -EINVAL, 0, "" },
+	};
+	struct text_pair p;
+	uint8_t out[4];
+	size_t len;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		p = pair_of(rows[i].value);
+		ck_assert_msg(text_binary(&p, out, sizeof(out), &len) ==
+		    rows[i].error, "%s", rows[i].value);
+		if (rows[i].error != 0)
+			continue;
+		ck_assert_uint_eq(len, rows[i].len);
+		ck_assert_mem_eq(out, rows[i].bytes, len);
+	}
+}
+END_TEST
+
+START_TEST(write_binary)
+{
+	static const uint8_t bytes[] = { 0, 0x1f, 0xff };
+	struct text_writer w;
+	char buf[11];
+
+	text_writer_init(&w, buf, sizeof(buf));
+	text_put_binary(&w, "K", bytes, sizeof(bytes));
+	ck_assert_uint_eq(w.len, 11);
+	ck_assert_str_eq(buf, "K=0x001fff");
+	text_writer_init(&w, buf, sizeof(buf) - 1);
+	text_put_binary(&w, "K", bytes, sizeof(bytes));
+	ck_assert_uint_eq(w.len, 0);
+	ck_assert(w.overflow);
+}
+END_TEST
+
 static void
 expect_pair(struct text_reader *r, const char *key, const char *value)
 {
@@ -280,6 +347,8 @@ main(void)
 	TCase *tc = tcase_create("text");
 
 	tcase_add_test(tc, pairs);
+	tcase_add_test(tc, binary);
+	tcase_add_test(tc, write_binary);
 	tcase_add_test(tc, empty_and_nuls);
 	tcase_add_test(tc, errors);
 	tcase_add_test(tc, limits);

@@ -11,6 +11,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,22 @@ fixture_path(const struct fixture *fx, const char *name)
 	return path;
 }
 
+/* Formatted text, to be freed. */
+static inline char *fixture_text(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+
+static inline char *
+fixture_text(const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+
+	va_start(ap, fmt);
+	ck_assert_int_ge(vasprintf(&text, fmt, ap), 0);
+	va_end(ap);
+	return text;
+}
+
 static inline void
 fixture_mkdir(const struct fixture *fx, const char *name)
 {
@@ -94,6 +111,18 @@ static inline void
 fixture_write(const struct fixture *fx, const char *name, const char *text)
 {
 	fixture_write_bytes(fx, name, text, strlen(text));
+}
+
+/* As fixture_write_bytes(), for nobody but the owner. */
+static inline void
+fixture_secret(const struct fixture *fx, const char *name, const char *bytes,
+    size_t len)
+{
+	char *path = fixture_path(fx, name);
+
+	fixture_write_bytes(fx, name, bytes, len);
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	free(path);
 }
 
 /* Load main.conf, with initiator.iscsi beside it as the fallback.  A former

@@ -30,6 +30,7 @@ defaults(void)
 	fx.sconf = (struct config_session){
 		.name = name, .portal = { host, host, 0 }, .target = target,
 		.connect_timeout = 60000, .login_timeout = 60000,
+		.login_pdu_timeout = 60000,
 		.logout_timeout = 60000, .reconnect_interval = 1,
 		.reconnect_max = 1,
 		.header_digest = { 1, { CONFIG_DIGEST_NONE } },
