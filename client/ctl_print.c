@@ -242,6 +242,8 @@ ctl_print_session(const json_t *result, bool colours)
 	    text_of(result, "last_error") : "-");
 	pair(t, "target", text_of(result, "target"));
 	pair(t, "portal", text_of(result, "portal"));
+	if (*text_of(result, "redirect") != '\0')
+		pair(t, "redirected to", text_of(result, "redirect"));
 	if (*text_of(result, "peer") != '\0') {
 		pair(t, "target address", text_of(result, "peer"));
 		pair(t, "local address", text_of(result, "local"));

@@ -93,6 +93,8 @@ add_session_basics(struct build *b, const struct session_info *info)
 	add_text(b, "name", info->name);
 	add_text(b, "target", info->target);
 	add_text(b, "portal", info->portal);
+	add_text(b, "redirect", info->redirect);
+	add_num(b, "redirects", info->redirects);
 	add_text(b, "state", info->state);
 	add_bool(b, "up", info->up);
 	add_num(b, "up_ms", info->up_ms);

@@ -95,6 +95,8 @@ struct session_info {
 	const char		*name;
 	const char		*target;
 	const char		*portal;	/* in use, as configured */
+	const char		*redirect;	/* where it was sent, or "" */
+	unsigned		 redirects;	/* hops from the portal */
 	const char		*peer;		/* address in use, or "" */
 	const char		*local;
 	const char		*state;		/* name of the state */

@@ -6,6 +6,7 @@
  *	session_fsm.c		its life as a table
  *	session_life.c		what that table says is to be done
  *	session_login.c		the login
+ *	session_redirect.c	where the target sends the login to
  *	session_share.c		sessions made of a raw connection
  *	attachment.c		a client's share of it: attach, detach, submit
  *	guard.c			what a client may submit, before it is queued
@@ -204,6 +205,22 @@ struct gap {
 	const struct task *asked;	/* the NOP-Out that is outstanding */
 };
 
+/* A chain longer than this leads nowhere. */
+#define REDIRECT_HOPS_MAX 8
+
+struct redirect_hop {
+	uint16_t	port;
+	bool		permanent;
+	char		host[LOGIN_ADDRESS_MAX + 1];
+	char		address[LOGIN_ADDRESS_MAX + 1];	/* as sent */
+};
+
+struct session_redirect {
+	size_t			 portal;	/* where the chain begins */
+	unsigned		 hops;
+	struct redirect_hop	 hop[REDIRECT_HOPS_MAX];
+};
+
 struct session {
 	TAILQ_ENTRY(session)	 link;
 	struct worker		*worker;
@@ -248,6 +265,7 @@ struct session {
 	uint64_t		 next_try;	/* loop time; 0: none */
 	uint64_t		 not_before;	/* loop time; 0: any */
 	struct backoff		 backoff;
+	struct session_redirect	 redirect;
 	size_t			 portal;	/* of the list, in use */
 	size_t			 tried;		/* portals, in this round */
 	uint32_t		 time2wait;	/* negotiated, s */
@@ -322,6 +340,13 @@ void session_enter(struct session *s);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
 void session_login_due(struct session *s);
 void session_login_lost(struct session *s);
+
+/* session_redirect.c: the login ends so, and goes on there; or it fails. */
+void session_redirected(struct session *s, const struct login_redirect *r);
+/* Where to connect instead of the portal, or NULL. */
+const struct redirect_hop *session_redirect_hop(const struct session *s);
+/* It failed there: only what is permanent stays. */
+void session_redirect_undo(struct session *s);
 
 /* attachment.c */
 void session_who(void *arg, uint32_t itt, struct trace_client *out);

@@ -212,10 +212,12 @@ fail(struct session *s, enum session_phase from)
 	session_login_lost(s);
 	if (attempt)
 		s->stats.login_failures++;
-	/* The same target in another way: the attempt goes on. */
-	if (s->retry_at_once) {
+	/* In another way or elsewhere: the attempt goes on. */
+	if (s->retry_at_once)
 		s->refused = false;
-	} else if (attempt) {
+	else
+		session_redirect_undo(s);
+	if (attempt && !s->retry_at_once) {
 		backoff_failed(&s->backoff);
 		pass_portal(s);
 	}
@@ -229,6 +231,7 @@ static void
 connect_now(struct session *s)
 {
 	const struct config_portal *portal = session_portal(s);
+	const struct redirect_hop *hop = session_redirect_hop(s);
 
 	s->next_try = 0;
 	s->adopted = false;
@@ -237,8 +240,8 @@ connect_now(struct session *s)
 	*s->initiator = *s->target = '\0';
 	session_make_isid(s);
 	loop_timer_clear(s->timer);
-	s->pump = pump_dial(s->worker, portal->host, portal->port,
-	    s->config->connect_timeout, &session_pump_ops, s);
+	s->pump = pump_dial(s->worker, hop != NULL ? hop->host : portal->host,
+	    hop != NULL ? hop->port : portal->port, s->config->connect_timeout, &session_pump_ops, s);
 	if (s->pump != NULL)
 		conn_set_label(pump_conn(s->pump), s->config->name);
 	else

@@ -233,7 +233,10 @@ session_login_pdu(struct session *s, struct rxpdu *pdu)
 	case LOGIN_FAILED:
 		if (login_status(s->login) >> 8 == 2)
 			s->refused = true;
-		session_fail(s, "%s", login_error(s->login));
+		if (login_redirect(s->login) != NULL)
+			session_redirected(s, login_redirect(s->login));
+		else
+			session_fail(s, "%s", login_error(s->login));
 		break;
 	}
 }
