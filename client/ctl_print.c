@@ -206,7 +206,9 @@ note_trouble(struct table *t, const json_t *session)
 
 	if (true_of(session, "up") || (*error == '\0' && next == 0))
 		return;
-	if (next == 0)
+	if (true_of(session, "given_up"))
+		table_note(t, "%s; tries again only when told to", error);
+	else if (next == 0)
 		table_note(t, "%s", error);
 	else
 		table_note(t, "%s%snext try in %s", error,
@@ -270,12 +272,17 @@ ctl_print_session(const json_t *result, bool colours)
 	table_text(t, state_style(result), text_of(result, "state"));
 	if (true_of(result, "up"))
 		pair_time(t, "up for", num_of(result, "up_ms"));
+	else if (true_of(result, "given_up"))
+		pair(t, "next try in", "- (only when told to)");
 	else
 		pair_time(t, "next try in", num_of(result, "next_try_ms"));
+	pair_num(t, "failed attempts", num_of(result, "attempts"));
 	pair(t, "last error", *text_of(result, "last_error") != '\0' ?
 	    text_of(result, "last_error") : "-");
 	pair(t, "target", text_of(result, "target"));
 	pair(t, "portal", text_of(result, "portal"));
+	if (*text_of(result, "redirect") != '\0')
+		pair(t, "redirected to", text_of(result, "redirect"));
 	if (*text_of(result, "peer") != '\0') {
 		pair(t, "target address", text_of(result, "peer"));
 		pair(t, "local address", text_of(result, "local"));
@@ -318,6 +325,14 @@ ctl_print_targets(const json_t *result, bool colours)
 			table_text(t, TABLE_PLAIN, "-");
 	}
 	return print_table(t, colours);
+}
+
+int
+ctl_print_reconnect(const json_t *result, bool colours)
+{
+	(void)colours;
+	return printf("session %s: %s\n", text_of(result, "session"),
+	    text_of(result, "state")) < 0 ? -1 : 0;
 }
 
 int

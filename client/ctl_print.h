@@ -24,6 +24,7 @@ ctl_print ctl_print_managed;
 ctl_print ctl_print_sessions;
 ctl_print ctl_print_session;
 ctl_print ctl_print_targets;
+ctl_print ctl_print_reconnect;
 ctl_print ctl_print_clients;
 ctl_print ctl_print_stats;
 ctl_print ctl_print_traces;

@@ -56,6 +56,8 @@ static const struct command commands[] = {
 	    .words = ctl_fault_set },
 	{ "info", NULL, "daemon.info", NULL, false, ctl_print_info, NULL },
 	{ "log", NULL, "log.set", "level", true, ctl_print_log, NULL },
+	{ "reconnect", NULL, "session.reconnect", "session", true,
+	    ctl_print_reconnect, NULL },
 	{ "reload", NULL, "config.reload", NULL, false, ctl_print_reload,
 	    NULL },
 	{ "session", "list", "session.list", NULL, false,
@@ -115,6 +117,7 @@ usage(FILE *to)
 	    "  session remove NAME   log out and forget it\n"
 	    "  reload                read the configuration again\n"
 	    "  discover PORTAL       ask a portal for its targets\n"
+	    "  reconnect NAME        connect a session that waits at once\n"
 	    "  client list [NAME]    connected clients, of one session\n"
 	    "  stats [NAME]          counters, of one session\n"
 	    "  log LEVEL             error, warning, info or debug\n"

@@ -131,7 +131,9 @@ struct config_session {
 	unsigned		 refs;		/* beyond the first */
 	enum config_origin	 origin;
 	char			*name;		/* [A-Za-z0-9._-]{1,63} */
-	struct config_portal	 portal;
+	struct config_portal	 portal;	/* the first to try */
+	size_t			 more_count;
+	struct config_portal	*more_portals;	/* the others, in order */
 	char			*target;	/* iSCSI name */
 	bool			 manual;	/* not started by itself */
 	bool			 isid_set;
@@ -139,7 +141,10 @@ struct config_session {
 	uint32_t		 connect_timeout;	/* ms */
 	uint32_t		 login_timeout;		/* ms */
 	uint32_t		 logout_timeout;	/* ms */
-	uint32_t		 reconnect_interval;	/* ms */
+	/* Pauses in ms, the first and the longest; attempts, 0: for ever. */
+	uint32_t		 reconnect_interval;
+	uint32_t		 reconnect_max;
+	uint32_t		 reconnect_limit;
 	struct config_digests	 header_digest;
 	struct config_digests	 data_digest;
 	bool			 digest_big_endian;	/* else little */
@@ -299,6 +304,10 @@ enum config_difference config_session_compare(const struct config_session *a,
 /* The session called `name`, owned by the configuration, or NULL. */
 const struct config_session *config_session_find(const struct config *cfg,
     const char *name);
+
+/* A session's portal by its place in the list, from 0; NULL behind the last. */
+const struct config_portal *config_session_portal(
+    const struct config_session *s, size_t i);
 
 /*
  * Split HOST[:PORT] or [IPV6][:PORT]; `host` is as large as `text`.  Returns

@@ -41,14 +41,13 @@ check_isid(struct config_load *ld, const struct config_session *s,
 	}
 }
 
-void
-config_check_session(struct config_load *ld, const struct config_session *s,
+static void
+check_burst(struct config_load *ld, const struct config_session *s,
     const struct config_place *at)
 {
 	const struct config_place *first, *max;
 	char a[32], b[32];
 
-	check_isid(ld, s, at);
 	if (s->first_burst_length <= s->max_burst_length ||
 	    s->max_burst_length == 0)
 		return;
@@ -62,6 +61,34 @@ config_check_session(struct config_load *ld, const struct config_session *s,
 	    "than max-burst-length (%s): change one of them",
 	    config_size_text(s->first_burst_length, a, sizeof(a)),
 	    config_size_text(s->max_burst_length, b, sizeof(b)));
+}
+
+static void
+check_pauses(struct config_load *ld, const struct config_session *s,
+    const struct config_place *at)
+{
+	const struct config_place *first, *max;
+	char a[32], b[32];
+
+	if (s->reconnect_interval <= s->reconnect_max)
+		return;
+	first = check_place(at, CONFIG_BLOCK_SESSION, "reconnect-interval");
+	max = check_place(at, CONFIG_BLOCK_SESSION, "reconnect-max");
+	config_fail(ld, first->line >= max->line ? first : max,
+	    first->line >= max->line ? "reconnect-interval" : "reconnect-max",
+	    "reconnect-interval (%s) must not be more than reconnect-max "
+	    "(%s): change one of them",
+	    config_time_text(s->reconnect_interval, a, sizeof(a)),
+	    config_time_text(s->reconnect_max, b, sizeof(b)));
+}
+
+void
+config_check_session(struct config_load *ld, const struct config_session *s,
+    const struct config_place *at)
+{
+	check_isid(ld, s, at);
+	check_burst(ld, s, at);
+	check_pauses(ld, s, at);
 }
 
 /* Take the name from one line of the fallback file, if it has one. */

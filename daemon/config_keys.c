@@ -35,7 +35,7 @@
 #define RANGE(lo, hi, text)	.min = (lo), .max = (hi), .def = (text)
 
 const struct config_key config_keys[] = {
-	/* The setters of user, data-socket-group, isid, portals and
+	/* The setters of user, data-socket-group, portal, isid, portals and
 	 * target-portal-group-tag fill several fields and get the whole
 	 * struct. */
 	{ CONFIG_BLOCK_DAEMON, "user", config_set_user, .def = "iscsimuxd",
@@ -76,7 +76,8 @@ const struct config_key config_keys[] = {
 	DAEMON("r2t-timeout", config_set_time, limits.r2t_timeout,
 	    RANGE(100, HOUR, "30s")),
 
-	SESSION("portal", config_set_portal, portal, .required = true),
+	{ CONFIG_BLOCK_SESSION, "portal", config_set_portal, .list = true,
+	    .required = true },
 	SESSION("target", config_set_name, target, .required = true),
 	{ CONFIG_BLOCK_SESSION, "isid", config_set_isid, .def = NULL },
 	SESSION("startup", config_set_startup, manual, .def = "automatic"),
@@ -87,7 +88,11 @@ const struct config_key config_keys[] = {
 	SESSION("logout-timeout", config_set_time, logout_timeout,
 	    RANGE(100, HOUR, "5s")),
 	SESSION("reconnect-interval", config_set_time, reconnect_interval,
-	    RANGE(100, HOUR, "2s")),
+	    RANGE(0, HOUR, "2s")),
+	SESSION("reconnect-max", config_set_time, reconnect_max,
+	    RANGE(0, 24 * HOUR, "60s")),
+	SESSION("reconnect-limit", config_set_count, reconnect_limit,
+	    RANGE(0, 1000000, "0")),
 	SESSION("header-digest", config_set_digests, header_digest,
 	    .def = "None", .list = true),
 	SESSION("data-digest", config_set_digests, data_digest,

@@ -188,6 +188,11 @@ config_session_unref(struct config_session *s)
 	free(s->name);
 	free(s->portal.text);
 	free(s->portal.host);
+	for (size_t i = 0; i < s->more_count; i++) {
+		free(s->more_portals[i].text);
+		free(s->more_portals[i].host);
+	}
+	free(s->more_portals);
 	free(s->target);
 	config_chap_free(&s->chap);
 	config_chap_free(&s->discovery_chap);
@@ -224,4 +229,12 @@ config_session_find(const struct config *cfg, const char *name)
 		if (strcmp(cfg->sessions[i]->name, name) == 0)
 			return cfg->sessions[i];
 	return NULL;
+}
+
+const struct config_portal *
+config_session_portal(const struct config_session *s, size_t i)
+{
+	if (i == 0)
+		return &s->portal;
+	return i <= s->more_count ? &s->more_portals[i - 1] : NULL;
 }

@@ -33,6 +33,7 @@
 #define CONFIG_VALUE_MAX	4096	/* bytes of one value */
 #define CONFIG_KEYS_MAX		128	/* size of the key table */
 #define CONFIG_LIST_MAX		256	/* values of one list */
+#define CONFIG_PORTALS_MAX	16	/* portals of one session */
 
 /* A line of a file; line 0 means the file as a whole, no file a block that
  * stands in none. */
@@ -230,7 +231,7 @@ config_set config_set_tpgt;	/* struct config_session, tpgt and tpgt_set */
 config_set config_set_socket;	/* char *, path */
 config_set config_set_name;	/* char *, iSCSI name */
 config_set config_set_alias;	/* char * */
-config_set config_set_portal;	/* struct config_portal */
+config_set config_set_portal;	/* struct config_session, all portals */
 config_set config_set_portals;	/* struct config_raw, portals and count */
 config_set config_set_isid;	/* struct config_session, isid and isid_set */
 /* config_chap.c: CHAP. */

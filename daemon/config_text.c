@@ -171,14 +171,12 @@ config_portal_parse(const char *text, char *host, uint16_t *port)
 	return text_port(text + 1, port);
 }
 
-void
-config_set_portal(struct config_load *ld, const struct config_key *key,
-    const struct config_value *v, size_t n, void *field)
+static void
+text_portal(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, struct config_portal *portal)
 {
-	struct config_portal *portal = field;
 	const char *wrong;
 
-	(void)n;
 	portal->text = config_strdup(ld, v->text);
 	portal->host = config_strdup(ld, v->text);
 	if (portal->host == NULL)
@@ -187,6 +185,50 @@ config_set_portal(struct config_load *ld, const struct config_key *key,
 	if (wrong != NULL)
 		config_fail(ld, &v->at, key->name, "'%.80s' is no portal: %s "
 		    "(HOST, HOST:PORT or [IPV6]:PORT)", v->text, wrong);
+}
+
+/* Of the portals before the i-th, whether one is the same. */
+static bool
+text_portal_repeated(const struct config_session *s, size_t i)
+{
+	const struct config_portal *portal = config_session_portal(s, i), *p;
+
+	for (size_t j = 0; j < i; j++) {
+		p = config_session_portal(s, j);
+		if (p->host != NULL && portal->host != NULL &&
+		    p->port == portal->port &&
+		    strcasecmp(p->host, portal->host) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+config_set_portal(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, size_t n, void *field)
+{
+	struct config_session *s = field;
+
+	if (n > CONFIG_PORTALS_MAX) {
+		config_fail(ld, &v->at, key->name, "%zu portals: write %d at "
+		    "most", n, CONFIG_PORTALS_MAX);
+		n = CONFIG_PORTALS_MAX;
+	}
+	text_portal(ld, key, &v[0], &s->portal);
+	if (n == 1)
+		return;
+	s->more_portals = calloc(n - 1, sizeof(*s->more_portals));
+	if (s->more_portals == NULL) {
+		config_fail_memory(ld);
+		return;
+	}
+	for (size_t i = 1; i < n; i++) {
+		text_portal(ld, key, &v[i], &s->more_portals[i - 1]);
+		s->more_count++;
+		if (text_portal_repeated(s, i))
+			config_fail(ld, &v[i].at, key->name,
+			    "'%.80s' is repeated: remove it", v[i].text);
+	}
 }
 
 /* No bit behind the prefix is set. */

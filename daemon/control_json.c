@@ -93,11 +93,15 @@ add_session_basics(struct build *b, const struct session_info *info)
 	add_text(b, "name", info->name);
 	add_text(b, "target", info->target);
 	add_text(b, "portal", info->portal);
+	add_text(b, "redirect", info->redirect);
+	add_num(b, "redirects", info->redirects);
 	add_text(b, "state", info->state);
 	add_bool(b, "up", info->up);
 	add_num(b, "up_ms", info->up_ms);
 	add_text(b, "last_error", info->last_error);
 	add_num(b, "next_try_ms", info->next_try_ms);
+	add_num(b, "attempts", info->attempts);
+	add_bool(b, "given_up", info->given_up);
 	add_num(b, "clients", info->clients);
 	add_num(b, "tasks", info->tasks);
 	add_num(b, "orphans", info->orphans);

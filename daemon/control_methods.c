@@ -252,6 +252,27 @@ session_show(void *ctx, const json_t *params, struct rpc_error *err)
 }
 
 static json_t *
+session_reconnect_now(void *ctx, const json_t *params, struct rpc_error *err)
+{
+	const struct control_call *call = ctx;
+	struct session *s = session_named(call->control, params, err);
+	struct session_info info;
+
+	if (s == NULL)
+		return NULL;
+	session_info_get(s, &info);
+	if (!session_reconnect(s))
+		return rpc_fail(err, RPC_E_BUSY, "session", "the session "
+		    "\"%s\" is not down and waiting, but %s", info.name,
+		    info.state);
+	log_info(call->control->w->log, "%s: session %s is to connect now",
+	    call->who, info.name);
+	session_info_get(s, &info);
+	return json_pack("{s:s, s:s}", "session", info.name, "state",
+	    info.state);
+}
+
+static json_t *
 stats_get(void *ctx, const json_t *params, struct rpc_error *err)
 {
 	struct control *c = ((struct control_call *)ctx)->control;
@@ -317,6 +338,7 @@ const struct rpc_method control_methods[] = {
 	{ "session.login", control_session_login, control_session_params, 0 },
 	{ "session.logout", control_session_logout, control_session_params,
 	    0 },
+	{ "session.reconnect", session_reconnect_now, params_session, 0 },
 	{ "session.remove", control_session_remove, control_session_params,
 	    0 },
 	{ "session.show", session_show, params_session, 0 },

@@ -16,19 +16,28 @@
 #include "daemon/daemon_priv.h"
 
 static void
-warn_portal(const struct config_session *s)
+warn_portal(const struct config_session *s, const struct config_portal *p)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 	struct addrinfo *found = NULL;
 	int rc;
 
-	rc = getaddrinfo(s->portal.host, NULL, &hints, &found);
+	rc = getaddrinfo(p->host, NULL, &hints, &found);
 	if (rc != 0)
 		fprintf(stderr, "warning: session %s: portal %s cannot be "
-		    "resolved: %s\n", s->name, s->portal.text,
+		    "resolved: %s\n", s->name, p->text,
 		    gai_strerror(rc));
 	else
 		freeaddrinfo(found);
+}
+
+static void
+warn_portals(const struct config_session *s)
+{
+	const struct config_portal *p;
+
+	for (size_t i = 0; (p = config_session_portal(s, i)) != NULL; i++)
+		warn_portal(s, p);
 }
 
 static void
@@ -45,7 +54,7 @@ warn_all(const struct config *cfg)
 			fprintf(stderr, "warning: session %s has no access "
 			    "rule: only root and the daemon's own user may "
 			    "use it\n", cfg->sessions[i]->name);
-		warn_portal(cfg->sessions[i]);
+		warn_portals(cfg->sessions[i]);
 	}
 }
 

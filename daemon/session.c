@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The life of a session: connect, log in, up, down, try again, log out; and
- * what others may ask of it.  The work of the full feature phase is done in
- * the files that session_internal.h lists.
+ * A session's public face: making and freeing it, and what others want to
+ * know of it.  What it does is in the files that session_internal.h lists.
  */
 #include "config.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,21 +15,24 @@
 #include "proto/crc32c.h"
 #include "proto/iscsi.h"
 
-static void session_connect(struct session *s);
-
 /* --- names and state --- */
 
+/* What people are told: fewer states than there are phases. */
 static const char *
-phase_name(enum session_phase phase)
+state_name(enum session_phase phase)
 {
-	static const char *const names[] = {
+	static const char *const names[SESSION_PHASES] = {
 		[SESSION_IDLE] = "stopped",
 		[SESSION_WAITING] = "down",
+		[SESSION_HALTED] = "down",
 		[SESSION_CONNECTING] = "connecting",
 		[SESSION_LOGGING_IN] = "login",
 		[SESSION_UP] = "up",
-		[SESSION_FAILED] = "down",
+		[SESSION_DRAINING] = "logout",
+		[SESSION_LEAVING] = "logout",
 		[SESSION_LOGGING_OUT] = "logout",
+		[SESSION_FAILED] = "down",
+		[SESSION_ENDING] = "down",
 	};
 
 	return names[phase];
@@ -49,6 +48,8 @@ session_state(const struct session *s)
 		return MSG_SESSION_LOGIN;
 	case SESSION_UP:
 		return MSG_SESSION_UP;
+	case SESSION_DRAINING:
+	case SESSION_LEAVING:
 	case SESSION_LOGGING_OUT:
 		return MSG_SESSION_LOGOUT;
 	default:
@@ -93,311 +94,6 @@ session_event(struct session *s, const struct msg_event *e,
 	}
 }
 
-/* --- going down --- */
-
-static void
-close_pump(struct session *s)
-{
-	struct pump_stats now;
-
-	if (s->pump == NULL)
-		return;
-	pump_stats_get(s->pump, &now);
-	s->pump_past.pdus_in += now.pdus_in;
-	s->pump_past.pdus_out += now.pdus_out;
-	s->pump_past.bytes_in += now.bytes_in;
-	s->pump_past.bytes_out += now.bytes_out;
-	s->pump_past.recv_calls += now.recv_calls;
-	s->pump_past.send_calls += now.send_calls;
-	pump_close(s->pump);
-	s->pump = NULL;
-}
-
-static void
-drop_connection(struct session *s)
-{
-	close_pump(s);
-	login_free(s->login);
-	s->login = NULL;
-	loop_timer_clear(s->timer);
-	loop_timer_clear(s->ack_timer);
-}
-
-/*
- * Every task ends: what the target may have seen is unknown, what it can not
- * have seen may be sent again.
- */
-static void
-end_tasks(struct session *s, const char *text)
-{
-	struct router_slot *slot;
-
-	for (slot = router_next(s->router, NULL); slot != NULL;
-	    slot = router_next(s->router, slot)) {
-		struct task *t = (struct task *)(void *)slot;
-		bool sent = t->state == TASK_SENT;
-
-		if (t->owner != NULL)
-			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
-			    MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST,
-			    MSG_TMF_NO_RESPONSE, text);
-		task_free(t);
-	}
-	session_tx_clear(s);
-	s->gap = (struct gap){ 0 };
-	router_reset(s->router);
-}
-
-static void
-announce_down(struct session *s)
-{
-	struct msg_event e = { .kind = MSG_EVENT_SESSION_DOWN, .count = 1 };
-
-	strlcpy(e.text, s->last_error, sizeof(e.text));
-	session_event(s, &e, NULL);
-}
-
-static void
-schedule_retry(struct session *s)
-{
-	uint32_t wait = s->retry_at_once ? 0 : s->config->reconnect_interval;
-
-	s->retry_at_once = false;
-	s->phase = SESSION_WAITING;
-	if (s->shared && !s->recovers)
-		return;
-	s->next_try = loop_now(s->worker->loop) + wait;
-	loop_timer_set(s->timer, wait);
-}
-
-static void
-finish_stop(struct session *s)
-{
-	drop_connection(s);
-	end_tasks(s, "the session was stopped");
-	s->phase = SESSION_IDLE;
-	s->next_try = 0;
-	if (s->on_stopped != NULL)
-		loop_post(s->worker->loop, &s->stop_job);
-}
-
-/* Job: the rest of session_fail(), when no caller is in the way any more. */
-static void
-session_down(void *arg)
-{
-	struct session *s = arg;
-	bool was_up = s->up_since != 0;
-
-	drop_connection(s);
-	s->up_since = 0;
-	if (was_up) {
-		s->stats.downs++;
-		announce_down(s);
-	}
-	end_tasks(s, s->last_error);
-	if (s->stopping)
-		finish_stop(s);
-	else
-		schedule_retry(s);
-}
-
-/*
- * The connection is lost or has to go.  Nothing more is read or written; the
- * tasks end at the end of this turn.
- */
-void
-session_fail(struct session *s, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (s->phase == SESSION_FAILED || s->phase == SESSION_WAITING ||
-	    s->phase == SESSION_IDLE)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(s->last_error, sizeof(s->last_error), fmt, ap);
-	va_end(ap);
-	log_warn(s->log, "session %s: %s: %s", s->config->name,
-	    s->phase == SESSION_UP ? "lost" : phase_name(s->phase),
-	    s->last_error);
-	if (s->phase == SESSION_CONNECTING || s->phase == SESSION_LOGGING_IN)
-		s->stats.login_failures++;
-	session_login_lost(s);
-	s->phase = SESSION_FAILED;
-	close_pump(s);
-	loop_post(s->worker->loop, &s->fail_job);
-}
-
-static void
-on_down(void *arg, int error, const char *reason)
-{
-	(void)error;
-	session_fail(arg, "%s", reason);
-}
-
-/* --- connecting --- */
-
-static void
-session_connect(struct session *s)
-{
-	const struct config_portal *portal = &s->config->portal;
-
-	s->phase = SESSION_CONNECTING;
-	s->next_try = 0;
-	s->adopted = false;
-	*s->initiator = *s->target = '\0';
-	session_make_isid(s);
-	s->pump = pump_dial(s->worker, portal->host, portal->port,
-	    s->config->connect_timeout, &session_pump_ops, s);
-	if (s->pump != NULL) {
-		conn_set_label(pump_conn(s->pump), s->config->name);
-		return;
-	}
-	snprintf(s->last_error, sizeof(s->last_error), "cannot connect: %s",
-	    strerror(errno));
-	log_warn(s->log, "session %s: %s", s->config->name, s->last_error);
-	schedule_retry(s);
-}
-
-/* --- logout --- */
-
-static void
-send_logout(struct session *s)
-{
-	uint8_t bhs[ISCSI_BHS_LEN] = {
-		[ISCSI_OFF_OPCODE] = ISCSI_OP_LOGOUT_REQ | ISCSI_IMMEDIATE,
-		[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL,
-	};
-
-	/*
-	 * Immediate, because the window may be closed; it takes the place of
-	 * any other immediate that is outstanding, for nothing follows it.
-	 */
-	s->nop = NULL;
-	loop_timer_set(s->timer, s->config->logout_timeout);
-	session_tx_daemon(s, TASK_LOGOUT, bhs, &s->nopq);
-}
-
-/* The target answered the Logout Request. */
-void
-session_logged_out(struct session *s)
-{
-	log_info(s->log, "session %s: logged out", s->config->name);
-	finish_stop(s);
-}
-
-/*
- * Clients hear of the end of their tasks now, for they may be gone before the
- * connection is; the tags of what was sent stay in use until then.
- */
-static void
-end_tasks_early(struct session *s)
-{
-	struct router_slot *slot;
-
-	for (slot = router_next(s->router, NULL); slot != NULL;
-	    slot = router_next(s->router, slot)) {
-		struct task *t = (struct task *)(void *)slot;
-		bool sent = t->state == TASK_SENT;
-
-		if (t->owner != NULL)
-			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
-			    MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN,
-			    MSG_TMF_NO_RESPONSE, "the session is stopped");
-		if (!sent)
-			task_free(t);
-	}
-}
-
-void
-session_stop(struct session *s, void (*on_stopped)(void *arg), void *arg)
-{
-	bool was_up = s->phase == SESSION_UP;
-
-	s->stopping = true;
-	s->on_stopped = on_stopped;
-	s->on_stopped_arg = arg;
-	/* Its end is under way already. */
-	if (s->phase == SESSION_FAILED || s->phase == SESSION_LOGGING_OUT)
-		return;
-	if (!was_up) {
-		finish_stop(s);
-		return;
-	}
-	strlcpy(s->last_error, "it is logged out", sizeof(s->last_error));
-	s->up_since = 0;
-	announce_down(s);
-	end_tasks_early(s);
-	s->phase = SESSION_LOGGING_OUT;
-	send_logout(s);
-}
-
-/* Job: tell whoever asked for the stop. */
-static void
-stopped(void *arg)
-{
-	struct session *s = arg;
-	void (*on_stopped)(void *) = s->on_stopped;
-
-	s->on_stopped = NULL;
-	if (on_stopped != NULL)
-		on_stopped(s->on_stopped_arg);
-}
-
-/* --- timers --- */
-
-static void
-timer_due(void *arg)
-{
-	struct session *s = arg;
-
-	switch (s->phase) {
-	case SESSION_WAITING:
-		session_connect(s);
-		break;
-	case SESSION_LOGGING_IN:
-		session_login_due(s);
-		break;
-	case SESSION_LOGGING_OUT:
-		log_warn(s->log, "session %s: no answer to the Logout Request",
-		    s->config->name);
-		finish_stop(s);
-		break;
-	default:
-		break;
-	}
-}
-
-/*
- * The target keeps statuses until they are acknowledged; tell it when nothing
- * else was sent for a while (RFC 7143 section 11.18).
- */
-static void
-ack_due(void *arg)
-{
-	struct session *s = arg;
-	uint8_t bhs[ISCSI_BHS_LEN] = {
-		[ISCSI_OFF_OPCODE] = ISCSI_OP_NOP_OUT | ISCSI_IMMEDIATE,
-		[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL,
-	};
-
-	if (s->phase != SESSION_UP || !sn_ack_due(&s->sn))
-		return;
-	put_be32(bhs + ISCSI_OFF_ITT, ISCSI_TAG_NONE);
-	put_be32(bhs + ISCSI_OFF_TTT, ISCSI_TAG_NONE);
-	(void)session_tx_answer(s, bhs);
-}
-
-const struct pump_ops session_pump_ops = {
-	.on_connected = session_on_connected,
-	.on_pdu = session_rx_pdu,
-	.next = session_tx_next,
-	.restamp = session_tx_restamp,
-	.on_wire = session_tx_on_wire,
-	.on_sent = session_tx_on_sent,
-	.who = session_who,
-	.on_down = on_down,
-};
-
 /* --- creation and end --- */
 
 void
@@ -432,9 +128,9 @@ make_parts(struct session *s)
 	struct loop *loop = s->worker->loop;
 
 	s->router = router_new(sizeof(struct task), ROUTER_SLOTS_MAX);
-	s->timer = loop_timer_new(loop, timer_due, s);
+	s->timer = loop_timer_new(loop, session_timer_due, s);
 	s->task_timer = loop_timer_new(loop, task_timers_due, s);
-	s->ack_timer = loop_timer_new(loop, ack_due, s);
+	s->ack_timer = loop_timer_new(loop, session_ack_due, s);
 	return s->router != NULL && s->timer != NULL &&
 	    s->task_timer != NULL && s->ack_timer != NULL;
 }
@@ -463,8 +159,8 @@ session_new(struct worker *w, struct config_session *config)
 	s->config = config_session_ref(config);
 	s->log = w->log;
 	s->phase = SESSION_IDLE;
-	loop_job_init(&s->fail_job, session_down, s);
-	loop_job_init(&s->stop_job, stopped, s);
+	loop_job_init(&s->fail_job, session_settle, s);
+	loop_job_init(&s->stop_job, session_stopped, s);
 	loop_job_init(&s->reap_job, reap, s);
 	loop_job_init(&s->ended_job, task_end_due, s);
 	TAILQ_INIT(&s->attachments);
@@ -489,15 +185,6 @@ session_new(struct worker *w, struct config_session *config)
 }
 
 void
-session_start(struct session *s)
-{
-	if (s->phase != SESSION_IDLE || s->stopping)
-		return;
-	s->last_error[0] = '\0';
-	session_connect(s);
-}
-
-void
 session_free(struct session *s, const char *why)
 {
 	struct loop *loop = s->worker->loop;
@@ -507,9 +194,8 @@ session_free(struct session *s, const char *why)
 		return;
 	s->freed = s->stopping = true;
 	s->on_stopped = NULL;
-	drop_connection(s);
-	end_tasks(s, why);
-	s->phase = SESSION_IDLE;
+	strlcpy(s->last_error, why, sizeof(s->last_error));
+	session_step(s, SESSION_EV_FREE);
 	while ((a = TAILQ_FIRST(&s->attachments)) != NULL) {
 		const struct attachment_ops *ops = a->ops;
 		void *arg = a->arg;
@@ -537,12 +223,18 @@ session_info_get(struct session *s, struct session_info *out)
 	*out = (struct session_info){
 		.name = s->config->name,
 		.target = session_target(s),
-		.portal = s->config->portal.text,
+		.portal = session_portal(s)->text,
+		.redirect = session_redirect_hop(s) != NULL ?
+		    session_redirect_hop(s)->address : "",
+		.redirects = session_redirect_hop(s) != NULL ?
+		    s->redirect.hops : 0,
 		.peer = conn == NULL ? "" : conn_peer(conn),
 		.local = conn == NULL ? "" : conn_local(conn),
-		.state = phase_name(s->phase),
+		.state = state_name(s->phase),
 		.last_error = s->last_error,
 		.next_try_ms = s->next_try > now ? s->next_try - now : 0,
+		.attempts = s->backoff.attempts,
+		.given_up = s->phase == SESSION_HALTED,
 		.up_ms = s->up_since == 0 ? 0 : now - s->up_since,
 		.clients = s->nattachments,
 		.tasks = router_count(s->router),

@@ -94,12 +94,16 @@ enum submit_verdict {
 struct session_info {
 	const char		*name;
 	const char		*target;
-	const char		*portal;	/* as configured */
+	const char		*portal;	/* in use, as configured */
+	const char		*redirect;	/* where it was sent, or "" */
+	unsigned		 redirects;	/* hops from the portal */
 	const char		*peer;		/* address in use, or "" */
 	const char		*local;
 	const char		*state;		/* name of the state */
 	const char		*last_error;	/* or "" */
 	uint64_t		 next_try_ms;	/* from now; 0 if none */
+	uint32_t		 attempts;	/* failed in a row */
+	bool			 given_up;	/* until session_reconnect() */
 	uint64_t		 up_ms;		/* since login; 0 if down */
 	uint32_t		 clients;
 	uint32_t		 tasks;		/* live slots, all kinds */
@@ -140,6 +144,12 @@ struct session *session_new(struct worker *w, struct config_session *config);
  * wrong before is forgotten.
  */
 void session_start(struct session *s);
+
+/*
+ * Connect now instead of later, whatever was to be waited for.  False, and
+ * nothing happens, unless the session is down and waits or has given up.
+ */
+bool session_reconnect(struct session *s);
 
 /*
  * End for good: tasks end as session_free() says, then Logout with the

@@ -2,9 +2,12 @@
 /*
  * What the files of the session share among themselves:
  *
- *	session.c		life: connect, up, down, log out; the public face
+ *	session.c		the public face
+ *	session_fsm.c		its life as a table
+ *	session_life.c		what that table says is to be done
  *	session_login.c		the login
  *	session_manage.c	what an admin changes about it
+ *	session_redirect.c	where the target sends the login to
  *	session_share.c		sessions made of a raw connection
  *	attachment.c		a client's share of it: attach, detach, submit
  *	guard.c			what a client may submit, before it is queued
@@ -27,6 +30,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/backoff.h"
 #include "daemon/conf.h"
 #include "daemon/guard.h"
 #include "daemon/ittmap.h"
@@ -37,6 +41,7 @@
 #include "daemon/pump.h"
 #include "daemon/router.h"
 #include "daemon/session.h"
+#include "daemon/session_fsm.h"
 #include "daemon/sn.h"
 #include "daemon/worker.h"
 #include "proto/frame.h"
@@ -181,16 +186,6 @@ struct attachment {
 
 TAILQ_HEAD(attachment_list, attachment);
 
-enum session_phase {
-	SESSION_IDLE,		/* not started, or stopped */
-	SESSION_WAITING,	/* down; the retry timer runs */
-	SESSION_CONNECTING,
-	SESSION_LOGGING_IN,
-	SESSION_UP,
-	SESSION_FAILED,		/* lost in this turn; session_down() follows */
-	SESSION_LOGGING_OUT
-};
-
 /* What is known of the algorithms that a target gets right by CHAP. */
 enum session_md5 {
 	SESSION_MD5_NOT_ALONE,
@@ -209,6 +204,22 @@ struct gap {
 	uint32_t	cmdsn[GAP_MAX];
 	uint32_t	count;
 	const struct task *asked;	/* the NOP-Out that is outstanding */
+};
+
+/* A chain longer than this leads nowhere. */
+#define REDIRECT_HOPS_MAX 8
+
+struct redirect_hop {
+	uint16_t	port;
+	bool		permanent;
+	char		host[LOGIN_ADDRESS_MAX + 1];
+	char		address[LOGIN_ADDRESS_MAX + 1];	/* as sent */
+};
+
+struct session_redirect {
+	size_t			 portal;	/* where the chain begins */
+	unsigned		 hops;
+	struct redirect_hop	 hop[REDIRECT_HOPS_MAX];
 };
 
 struct session {
@@ -252,6 +263,15 @@ struct session {
 
 	char			 last_error[256];
 	uint64_t		 next_try;	/* loop time; 0: none */
+	uint64_t		 not_before;	/* loop time; 0: any */
+	struct backoff		 backoff;
+	struct session_redirect	 redirect;
+	size_t			 portal;	/* of the list, in use */
+	size_t			 tried;		/* portals, in this round */
+	uint32_t		 time2wait;	/* negotiated, s */
+	bool			 refused;	/* with status class 2 */
+	uint32_t		 drain_ms;	/* of a relogin */
+	bool			 planned;	/* the next loss is a relogin's */
 	uint64_t		 up_since;
 	struct session_stats	 stats;
 	struct pump_stats	 pump_past;	/* of earlier connections */
@@ -283,19 +303,50 @@ struct session {
 };
 
 /* session.c */
-void session_fail(struct session *s, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
 void session_event(struct session *s, const struct msg_event *e,
     const struct attachment *except);
-void session_logged_out(struct session *s);
 void session_make_isid(struct session *s);
+
+/* session_life.c */
+const struct config_portal *session_portal(struct session *s);
+void session_step(struct session *s, enum session_happening ev);
+void session_fail(struct session *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * Log out and in again: no new requests, those at the target may end within
+ * `within_ms`, then Logout with reason 0.  Nothing unless the session is up.
+ */
+void session_relogin(struct session *s, uint32_t within_ms, const char *why);
+
+/*
+ * No attempt to connect earlier than `ms` from now, unless an admin says so
+ * (Time2Wait, RFC 7143 section 7.5).  Holds until the next login.
+ */
+void session_wait_before_connect(struct session *s, uint32_t ms);
+
+/* A response came: perhaps it was the last that a relogin waits for. */
+void session_drain(struct session *s);
+bool session_talks(const struct session *s);
+void session_timer_due(void *arg);
+void session_ack_due(void *arg);
+void session_settle(void *arg);
+void session_stopped(void *arg);
 extern const struct pump_ops session_pump_ops;
 
 /* session_login.c */
-void session_on_connected(void *arg);
+void session_begin_login(struct session *s);
+void session_enter(struct session *s);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
 void session_login_due(struct session *s);
 void session_login_lost(struct session *s);
+
+/* session_redirect.c: the login ends so, and goes on there; or it fails. */
+void session_redirected(struct session *s, const struct login_redirect *r);
+/* Where to connect instead of the portal, or NULL. */
+const struct redirect_hop *session_redirect_hop(const struct session *s);
+/* It failed there: only what is permanent stays. */
+void session_redirect_undo(struct session *s);
 
 /* attachment.c */
 void session_who(void *arg, uint32_t itt, struct trace_client *out);

@@ -121,18 +121,15 @@ send_login(struct session *s)
 	session_tx_kick(s);
 }
 
-/* The pump's `on_connected`. */
+/* The connection is there. */
 void
-session_on_connected(void *arg)
+session_begin_login(struct session *s)
 {
-	struct session *s = arg;
-
 	s->login = make_login(s);
 	if (s->login == NULL) {
 		session_fail(s, "out of memory");
 		return;
 	}
-	s->phase = SESSION_LOGGING_IN;
 	s->login_until = loop_now(s->worker->loop) + s->config->login_timeout;
 	send_login(s);
 }
@@ -141,6 +138,7 @@ static void
 take_params(struct session *s, const struct login_result *r)
 {
 	s->tsih = r->tsih;
+	s->time2wait = r->time2wait;
 	s->params = (struct msg_params){
 		.generation = s->params.generation + 1,
 		.flags = (r->initial_r2t ? MSG_PARAM_INITIAL_R2T : 0) |
@@ -186,14 +184,14 @@ announce_up(struct session *s)
 	session_event(s, &e, NULL);
 }
 
-static void
-logged_in(struct session *s, const uint8_t *bhs)
+/* What was negotiated is in force from now on. */
+void
+session_enter(struct session *s)
 {
 	const struct login_result *r = login_result(s->login);
 
 	take_params(s, r);
 	set_framing(s, r);
-	sn_start(&s->sn, LOGIN_CMDSN, bhs);
 	login_free(s->login);
 	s->login = NULL;
 	if (s->md5 == SESSION_MD5_TRIED) {
@@ -202,10 +200,11 @@ logged_in(struct session *s, const uint8_t *bhs)
 		    s->config->name);
 	}
 	loop_timer_clear(s->timer);
-	s->phase = SESSION_UP;
 	s->up_since = loop_now(s->worker->loop);
 	s->last_error[0] = '\0';
-	s->next_try = 0;
+	s->next_try = s->not_before = 0;
+	s->backoff = (struct backoff){ 0 };
+	s->tried = 0;
 	s->stats.logins++;
 	announce_up(s);
 }
@@ -228,10 +227,16 @@ session_login_pdu(struct session *s, struct rxpdu *pdu)
 		send_login(s);
 		break;
 	case LOGIN_DONE:
-		logged_in(s, pdu->bhs);
+		sn_start(&s->sn, LOGIN_CMDSN, pdu->bhs);
+		session_step(s, SESSION_EV_LOGGED_IN);
 		break;
 	case LOGIN_FAILED:
-		session_fail(s, "%s", login_error(s->login));
+		if (login_status(s->login) >> 8 == 2)
+			s->refused = true;
+		if (login_redirect(s->login) != NULL)
+			session_redirected(s, login_redirect(s->login));
+		else
+			session_fail(s, "%s", login_error(s->login));
 		break;
 	}
 }

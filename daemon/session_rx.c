@@ -208,7 +208,7 @@ on_daemon_task(struct task *t, struct rxpdu *pdu)
 		break;
 	case TASK_LOGOUT:
 		task_free(t);
-		session_logged_out(s);
+		session_step(s, SESSION_EV_LOGGED_OUT);
 		break;
 	default:
 		asked = s->gap.asked == t;
@@ -487,7 +487,7 @@ session_rx_pdu(void *arg, struct rxpdu *pdu)
 		session_login_pdu(s, pdu);
 		return;
 	}
-	if (s->phase != SESSION_UP && s->phase != SESSION_LOGGING_OUT)
+	if (!session_talks(s))
 		return;
 	if (is_vendor(opcode) && iscsi_itt(pdu->bhs) == ISCSI_TAG_NONE) {
 		s->stats.stale_pdus++;
@@ -506,6 +506,7 @@ session_rx_pdu(void *arg, struct rxpdu *pdu)
 		on_reserved_tag(s, pdu);
 	else
 		on_task_pdu(s, pdu);
+	session_drain(s);
 	/* The window may have opened. */
 	if (s->pump != NULL)
 		pump_kick(s->pump);

@@ -81,21 +81,34 @@ session_name_free(struct worker *w, const char *name, struct refusal *why)
 	return guard_no(why, MSG_R_BUSY, "the name %s is in use", name);
 }
 
-/* True if the configured session would connect to where this one is. */
 static bool
-same_place(const struct session *s, const struct session_shared *what)
+is_portal(const struct config_portal *portal,
+    const struct session_shared *what)
 {
-	const struct config_portal *portal = &s->config->portal;
 	char address[MSG_ADDRESS_MAX + 1];
 
-	if (strcasecmp(s->config->target, what->params->target) != 0)
-		return false;
 	if (portal->port == what->port &&
 	    strcasecmp(portal->host, what->host) == 0)
 		return true;
 	snprintf(address, sizeof(address), strchr(portal->host, ':') != NULL ?
 	    "[%s]:%u" : "%s:%u", portal->host, (unsigned)portal->port);
 	return strcasecmp(address, conn_peer(pump_conn(what->pump))) == 0;
+}
+
+/* True if the configured session would connect to where this one is. */
+static bool
+same_place(const struct session *s, const struct session_shared *what)
+{
+	const struct config_portal *p;
+
+	if (strcasecmp(s->config->target, what->params->target) != 0)
+		return false;
+	for (size_t i = 0; (p = config_session_portal(s->config, i)) != NULL;
+	    i++) {
+		if (is_portal(p, what))
+			return true;
+	}
+	return false;
 }
 
 static uint32_t
@@ -132,6 +145,7 @@ take_params(struct session *s, const struct msg_raw_params *p)
 	s->raw_flags = p->flags & (MSG_RAW_BIG_ENDIAN | MSG_RAW_MANUAL |
 	    MSG_RAW_SHOW_DIGESTS | MSG_RAW_UNCHECKED);
 	s->tsih = p->tsih;
+	s->time2wait = 2;
 	memcpy(s->isid, p->isid, sizeof(s->isid));
 }
 
@@ -175,7 +189,7 @@ session_share(struct worker *w, const struct session_shared *what,
 	s->pump = what->pump;
 	pump_set_owner(s->pump, &session_pump_ops, s);
 	conn_set_label(pump_conn(s->pump), s->config->name);
-	s->phase = SESSION_UP;
+	session_step(s, SESSION_EV_SHARED);
 	s->up_since = loop_now(w->loop);
 	s->last_error[0] = '\0';
 	log_info(s->log, "session %s: shared by uid %ld: %s at %s%s",
@@ -273,7 +287,7 @@ session_unshare(struct attachment *a, struct msg_raw_params *out,
 	s->pump = NULL;
 	s->shared = s->adopted = false;
 	s->up_since = 0;
-	s->phase = SESSION_IDLE;
+	session_step(s, SESSION_EV_UNSHARED);
 	loop_timer_clear(s->timer);
 	loop_timer_clear(s->ack_timer);
 	session_detach(a);

@@ -446,7 +446,7 @@ session_tx_next(void *arg)
 		s->login_pdu = NULL;
 		return pdu;
 	}
-	if (s->phase != SESSION_UP && s->phase != SESSION_LOGGING_OUT)
+	if (!session_talks(s))
 		return NULL;
 	if ((pdu = next_answer(s)) != NULL ||
 	    (pdu = next_immediate(s)) != NULL ||

@@ -35,6 +35,7 @@ ranks() {
 	2  trace*     conn trace*
 	3  pump*      pump*
 	4  router
+	4  backoff
 	4  raw_router
 	5  sn
 	5  login*     *

@@ -28,8 +28,8 @@ _iscsimuxctl_fault() {
 # The words that may stand here, after the command words given.
 _iscsimuxctl_next() {
 	case $* in
-	'')		echo call client discover drain fault info log reload \
-			    session stats stop trace ;;
+	'')		echo call client discover drain fault info log reconnect \
+			    reload session stats stop trace ;;
 	trace)		echo list ;;
 	client)		echo list ;;
 	fault)		echo clear list set ;;
@@ -39,11 +39,12 @@ _iscsimuxctl_next() {
 			    daemon.info daemon.stop fault.clear fault.list \
 			    fault.set log.set session.add \
 			    session.discover session.list session.login \
-			    session.logout session.remove \
+			    session.logout session.reconnect session.remove \
 			    session.show stats.get trace.list trace.start \
 			    trace.stop ;;
-	stats|'session show'|'session login'|'session logout'|\
-	'session remove'|'client list') _iscsimuxctl_sessions ;;
+	stats|reconnect|'session show'|'session login'|\
+	'session logout'|'session remove'|'client list')
+			_iscsimuxctl_sessions ;;
 	'fault clear'|'fault list'|'fault set') _iscsimuxctl_sessions ;;
 	'fault set '*)	_iscsimuxctl_fault $# ;;
 	esac

@@ -14,7 +14,7 @@ from iscsimuxd import Daemon, session
 from targets import RamTarget, Tgt
 from target_client import Target
 
-FAST = {"reconnect_interval": "100ms"}
+FAST = {"reconnect_interval": "100ms", "reconnect_max": "100ms"}
 
 
 @shared

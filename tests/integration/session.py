@@ -122,7 +122,8 @@ def login_refused():
     target = Target()
     target.order("refuse-login 2 0")
     daemon = Daemon(session("disk", target.portals[0], target.iqn,
-                            reconnect_interval="100ms"))
+                            reconnect_interval="100ms",
+                            reconnect_max="100ms"))
     for status_class, detail, words in REFUSALS:
         target.order(f"refuse-login {status_class} {detail}")
         shown = daemon.wait_session(

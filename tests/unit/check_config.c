@@ -107,6 +107,8 @@ START_TEST(session_defaults)
 	ck_assert_uint_eq(s->login_timeout, 15000);
 	ck_assert_uint_eq(s->logout_timeout, 5000);
 	ck_assert_uint_eq(s->reconnect_interval, 2000);
+	ck_assert_uint_eq(s->reconnect_max, 60000);
+	ck_assert_uint_eq(s->reconnect_limit, 0);
 	ck_assert_uint_eq(s->header_digest.count, 1);
 	ck_assert_int_eq(s->header_digest.list[0], CONFIG_DIGEST_NONE);
 	ck_assert_uint_eq(s->data_digest.count, 1);
@@ -167,6 +169,26 @@ START_TEST(all_daemon_keys)
 }
 END_TEST
 
+START_TEST(several_portals)
+{
+	struct fixture fx;
+	const struct config *cfg;
+	const struct config_session *s;
+
+	fixture_init(&fx);
+	cfg = fixture_good(&fx, "session s { portal = { a, \"b:3261\", "
+	    "\"[::1]:5\" }\ntarget = " FIXTURE_IQN "t }");
+	s = &cfg->sessions[0];
+	ck_assert_str_eq(config_session_portal(s, 0)->host, "a");
+	ck_assert_uint_eq(config_session_portal(s, 0)->port, 3260);
+	ck_assert_str_eq(config_session_portal(s, 1)->text, "b:3261");
+	ck_assert_uint_eq(config_session_portal(s, 1)->port, 3261);
+	ck_assert_str_eq(config_session_portal(s, 2)->host, "::1");
+	ck_assert_ptr_null(config_session_portal(s, 3));
+	fixture_free(&fx);
+}
+END_TEST
+
 START_TEST(all_session_keys)
 {
 	static const uint8_t isid[] = { 0x80, 0x12, 0x34, 0x56, 0x78, 0x9a };
@@ -176,7 +198,8 @@ START_TEST(all_session_keys)
 	fixture_init(&fx);
 	s = session_with(&fx, "isid = 0x80123456789A connect-timeout = 1s\n"
 	    "login-timeout = 2s\n logout-timeout = 3s\n"
-	    "reconnect-interval = 1500ms\n header-digest = {CRC32C,None,}\n"
+	    "reconnect-interval = 1500ms\n reconnect-max = 120m\n "
+	    "reconnect-limit = 7\n header-digest = {CRC32C,None,}\n"
 	    "data-digest = CRC32C\n digest-byte-order = big\n"
 	    "max-recv-data-segment-length = 16777215\n"
 	    "max-burst-length = 512\n first-burst-length = 512\n"
@@ -189,6 +212,8 @@ START_TEST(all_session_keys)
 	ck_assert_uint_eq(s->login_timeout, 2000);
 	ck_assert_uint_eq(s->logout_timeout, 3000);
 	ck_assert_uint_eq(s->reconnect_interval, 1500);
+	ck_assert_uint_eq(s->reconnect_max, 7200000);
+	ck_assert_uint_eq(s->reconnect_limit, 7);
 	ck_assert_uint_eq(s->header_digest.count, 2);
 	ck_assert_int_eq(s->header_digest.list[0], CONFIG_DIGEST_CRC32C);
 	ck_assert_int_eq(s->header_digest.list[1], CONFIG_DIGEST_NONE);
@@ -566,6 +591,7 @@ main(void)
 	tcase_add_test(tc, defaults);
 	tcase_add_test(tc, session_defaults);
 	tcase_add_test(tc, all_daemon_keys);
+	tcase_add_test(tc, several_portals);
 	tcase_add_test(tc, all_session_keys);
 	tcase_add_test(tc, access_rules);
 	tcase_add_loop_test(tc, portal, 0,

@@ -67,6 +67,16 @@ static const struct {
 	    "'all' is repeated: remove it" },
 	{ S("data-digest = { None, CRC32C,\nNone }"), 1, "$/main.conf:5: "
 	    "data-digest: 'None' is repeated: remove it" },
+	{ "session s {\nportal = { a:1, b:1,\nA:1 }\ntarget = "
+	    FIXTURE_IQN "t\n}\n", 1, "$/main.conf:3: portal: 'A:1' is "
+	    "repeated: remove it" },
+	{ "session s {\nportal = { a:1, \"a:b\" }\ntarget = "
+	    FIXTURE_IQN "t\n}\n", 1, "$/main.conf:2: portal: 'a:b' is no "
+	    "portal: after the host comes nothing or ':' and a port, 1 to "
+	    "65535 (HOST, HOST:PORT or [IPV6]:PORT)" },
+	{ S("reconnect-interval = 2m"), 1, "$/main.conf:4: "
+	    "reconnect-interval: reconnect-interval (2m) must not be more "
+	    "than reconnect-max (1m): change one of them" },
 
 	/* Gaps. */
 	{ "session s {\ntarget = iqn.2004-10.com.example:t\n}\n", 1,

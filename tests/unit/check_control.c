@@ -301,7 +301,8 @@ START_TEST(every_method_refuses_strange_parameters)
 	    "config.reload", "daemon.drain", "daemon.info",
 	    "daemon.stop", "fault.clear", "fault.list", "fault.set",
 	    "log.set", "session.add", "session.list", "session.login",
-	    "session.logout", "session.remove", "session.show", "stats.get",
+	    "session.logout", "session.reconnect", "session.remove",
+	    "session.show", "stats.get",
 	    "trace.list", "trace.stop" };
 	char text[256];
 

@@ -194,7 +194,7 @@ START_TEST(test_reinstatement)
 	struct config_session conf = {
 		.name = name, .target = target,
 		.portal = { host, host, 1 }, .connect_timeout = 60000,
-		.reconnect_interval = 60000,
+		.reconnect_interval = 60000, .reconnect_max = 60000,
 	};
 	struct session *s = session_new(fx.worker, &conf);
 	uint8_t *bhs = request(ISCSI_OP_LOGIN_REQ | ISCSI_IMMEDIATE,

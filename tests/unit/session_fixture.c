@@ -32,13 +32,14 @@ defaults(void)
 		.connect_timeout = 60000, .login_timeout = 60000,
 		.login_pdu_timeout = 60000,
 		.logout_timeout = 60000, .reconnect_interval = 1,
+		.reconnect_max = 1,
 		.header_digest = { 1, { CONFIG_DIGEST_NONE } },
 		.data_digest = { 1, { CONFIG_DIGEST_NONE } },
 		.max_recv_data_segment_length = 262144,
 		.max_burst_length = 262144, .first_burst_length = 262144,
 		.initial_r2t = false, .immediate_data = true,
 		.max_outstanding_r2t = 4,
-		.default_time2wait = 2, .default_time2retain = 0,
+		.default_time2wait = 0, .default_time2retain = 0,
 	};
 }
 

@@ -74,6 +74,7 @@ struct session_fixture {
 
 	/* What the target will say at login; set before fx_up(). */
 	const char		*keys;		/* others than the defaults */
+	unsigned		 time2wait;	/* DefaultTime2Wait, s */
 	uint32_t		 window;	/* commands it takes at a time */
 	bool			 digests;
 	bool			 small;		/* its receive buffer */
@@ -107,6 +108,8 @@ void fx_teardown(void);
 
 /* Connect; the first Login Request is on its way. */
 void fx_connect(void);
+/* Take the next connection; fx_connect() takes the first. */
+void fx_accept(void);
 /* Connect, log in; then it is up. */
 void fx_up(void);
 /* As far as fx_up() goes, again, after a loss. */

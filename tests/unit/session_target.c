@@ -324,8 +324,8 @@ digest_keys(void)
 }
 
 /* The session connects anew. */
-static void
-take_connection(void)
+void
+fx_accept(void)
 {
 	if (fx.peer != -1)
 		close(fx.peer);
@@ -343,15 +343,15 @@ fx_log_in(void)
 {
 	char lines[1024];
 
-	take_connection();
+	fx_accept();
 	wire(ISCSI_OP_LOGIN_REQ);
 	answer_login("TargetPortalGroupTag=1\nAuthMethod=None\n");
 	wire(ISCSI_OP_LOGIN_REQ);
 	snprintf(lines, sizeof(lines), "%sMaxConnections=1\n"
 	    "MaxRecvDataSegmentLength=262144\nMaxBurstLength=262144\n"
-	    "DefaultTime2Wait=2\nDefaultTime2Retain=0\n"
+	    "DefaultTime2Wait=%u\nDefaultTime2Retain=0\n"
 	    "DataPDUInOrder=Yes\nDataSequenceInOrder=Yes\n"
-	    "ErrorRecoveryLevel=0\n%s", digest_keys(), fx.keys != NULL ?
+	    "ErrorRecoveryLevel=0\n%s", digest_keys(), fx.time2wait, fx.keys != NULL ?
 	    fx.keys : "InitialR2T=No\nImmediateData=Yes\n"
 	    "FirstBurstLength=262144\nMaxOutstandingR2T=4\n");
 	answer_login(lines);
@@ -378,7 +378,7 @@ void
 fx_connect(void)
 {
 	start();
-	take_connection();
+	fx_accept();
 }
 
 void
