@@ -105,6 +105,11 @@ const struct config_key config_keys[] = {
 	SESSION("default-time2retain", config_set_seconds,
 	    default_time2retain, RANGE(0, 3600, "0s")),
 
+	SESSION("keepalive-interval", config_set_time, keepalive_interval,
+	    RANGE(0, HOUR, "10s")),
+	SESSION("keepalive-timeout", config_set_time, keepalive_timeout,
+	    RANGE(100, HOUR, "10s")),
+
 	ACCESS("users", config_set_users, users, .list = true),
 	ACCESS("groups", config_set_groups, groups, .list = true),
 	ACCESS("allow", config_set_allow, allow_all, .list = true,

@@ -128,6 +128,8 @@ make_parts(struct session *s)
 	s->timer = loop_timer_new(loop, session_timer_due, s);
 	s->task_timer = loop_timer_new(loop, task_timers_due, s);
 	s->ack_timer = loop_timer_new(loop, session_ack_due, s);
+	if (!keepalive_init(s))
+		return false;
 	return s->router != NULL && s->timer != NULL &&
 	    s->task_timer != NULL && s->ack_timer != NULL;
 }
@@ -140,6 +142,7 @@ reap(void *arg)
 	loop_timer_free(s->timer);
 	loop_timer_free(s->task_timer);
 	loop_timer_free(s->ack_timer);
+	keepalive_free(s);
 	router_free(s->router);
 	free(s->own_config);
 	free(s);

@@ -13,6 +13,7 @@
  *	r2t.c			what a target asked for and got of a task's data
  *	abort.c			ABORT TASK, orphans, quarantine, what TMFs do
  *	gap.c			CmdSNs that a Reject may have left unused
+ *	keepalive.c		pings after a silence
  *	session_tx.c		what goes out next, stamped as it goes
  *	session_withdraw.c	what is taken back before it went
  *	session_rx.c		what a target's PDU means and who gets it
@@ -31,6 +32,7 @@
 #include "daemon/conf.h"
 #include "daemon/guard.h"
 #include "daemon/ittmap.h"
+#include "daemon/keepalive.h"
 #include "daemon/log.h"
 #include "daemon/login.h"
 #include "daemon/loginwatch.h"
@@ -59,6 +61,7 @@ enum task_kind {
 	TASK_ABORT,	/* the daemon's ABORT TASK */
 	TASK_PLUG,	/* NOP-Out in the place of a withdrawn request */
 	TASK_PROBE,	/* NOP-Out that asks for ExpCmdSN after a Reject */
+	TASK_PING,	/* NOP-Out of keepalive.c */
 	TASK_LOGOUT
 };
 
@@ -262,6 +265,7 @@ struct session {
 	struct task		*text;		/* owner of the Text exchange */
 
 	struct gap		 gap;
+	struct keepalive	 keepalive;
 	struct task_timers	 timers;
 	uint32_t		 npaused;	/* attachments */
 	struct task_queue	 ended;		/* outcome due this turn's end */

@@ -52,6 +52,7 @@ drop_connection(struct session *s)
 	s->login = NULL;
 	loop_timer_clear(s->timer);
 	loop_timer_clear(s->ack_timer);
+	keepalive_stop(s);
 }
 
 /*

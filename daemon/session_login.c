@@ -146,6 +146,7 @@ session_enter(struct session *s)
 	s->last_error[0] = '\0';
 	s->next_try = s->not_before = 0;
 	s->stats.logins++;
+	keepalive_start(s);
 	announce_up(s);
 }
 

@@ -210,6 +210,9 @@ on_daemon_task(struct task *t, struct rxpdu *pdu)
 		task_free(t);
 		session_step(s, SESSION_EV_LOGGED_OUT);
 		break;
+	case TASK_PING:
+		keepalive_answered(t, pdu);
+		break;
 	default:
 		asked = s->gap.asked == t;
 		task_free(t);
@@ -324,6 +327,8 @@ reject_daemon_task(struct task *t)
 		abort_response(t, 0xff);
 	else if (t->kind == TASK_LOGOUT)
 		session_fail(s, "the target rejected the Logout Request");
+	else if (t->kind == TASK_PING)
+		keepalive_rejected(t);
 	else
 		session_fail(s, "the target rejected a NOP-Out");
 }
@@ -499,6 +504,7 @@ session_rx_pdu(void *arg, struct rxpdu *pdu)
 		    get_be32(pdu->bhs + ISCSI_OFF_STATSN), s->sn.expstatsn);
 		return;
 	}
+	keepalive_heard(s);
 	if (sn_ack_due(&s->sn) && !loop_timer_armed(s->ack_timer))
 		loop_timer_set(s->ack_timer, SESSION_ACK_DELAY_MS);
 	/* The tag of a Reject is reserved, whatever a target puts there. */

@@ -41,6 +41,7 @@ ranks() {
 	5  abort      *
 	5  attachment *
 	5  gap        *
+	5  keepalive  *
 	5  guard      *
 	5  orphan     *
 	5  raw*       *
