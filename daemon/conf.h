@@ -112,6 +112,7 @@ struct config_session {
 	uint32_t		 default_time2retain;	/* s */
 	uint32_t		 keepalive_interval;	/* ms; 0: never */
 	uint32_t		 keepalive_timeout;	/* ms */
+	bool			 async_logout_drop;	/* else log out */
 	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;
 };

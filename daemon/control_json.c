@@ -188,6 +188,8 @@ control_json_session_stats(const struct session_stats *s)
 	add_num(&b, "stale_pdus", s->stale_pdus);
 	add_num(&b, "pings_answered", s->pings_answered);
 	add_num(&b, "pings_sent", s->pings_sent);
+	add_num(&b, "async_messages", s->async_messages);
+	add_num(&b, "async_unknown", s->async_unknown);
 	add_num(&b, "rejects", s->rejects);
 	add_num(&b, "plugs", s->plugs);
 	add_num(&b, "ignored_data", s->ignored_data);

@@ -125,6 +125,8 @@ struct session_stats {
 	uint64_t	stale_pdus;	/* dropped: tag no longer in use */
 	uint64_t	pings_answered;
 	uint64_t	pings_sent;
+	uint64_t	async_messages;
+	uint64_t	async_unknown;	/* of them, of no known meaning */
 	uint64_t	rejects;
 	uint64_t	plugs;		/* NOP-Outs sent to fill a CmdSN gap */
 	uint64_t	ignored_data;	/* bytes of data where none belongs */

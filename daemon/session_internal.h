@@ -14,6 +14,7 @@
  *	abort.c			ABORT TASK, orphans, quarantine, what TMFs do
  *	gap.c			CmdSNs that a Reject may have left unused
  *	keepalive.c		pings after a silence
+ *	async.c			what a target asks for by itself
  *	session_tx.c		what goes out next, stamped as it goes
  *	session_withdraw.c	what is taken back before it went
  *	session_rx.c		what a target's PDU means and who gets it
@@ -352,6 +353,10 @@ void abort_response(struct task *abort, uint8_t response);
 bool abort_request(struct task *tmf);
 void abort_tmf_response(struct task *tmf, uint8_t response);
 void abort_retire(struct task *t);
+
+/* async.c */
+void async_message(struct session *s, const struct rxpdu *pdu);
+void async_waits_for_logout(struct session *s);
 
 /* gap.c */
 int gap_rejected(struct session *s, uint32_t cmdsn);

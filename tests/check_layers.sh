@@ -25,6 +25,7 @@ ranks() {
 	1  trim       loop
 	1  pool*      log stats pool*
 	1  slices     pool*
+	1  sense      pool
 	1  conf       log
 	1  config_*   log conf config_*
 	2  resolve
@@ -42,6 +43,7 @@ ranks() {
 	5  attachment *
 	5  gap        *
 	5  keepalive  *
+	5  async      *
 	5  guard      *
 	5  orphan     *
 	5  raw*       *

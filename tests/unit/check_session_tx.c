@@ -82,7 +82,7 @@ START_TEST(expstatsn_of_the_next_pdu)
 	if (rows[_i].opcode == ISCSI_OP_DATA_IN && rows[_i].consumes == 0)
 		put_be32(bhs + ISCSI_OFF_STATSN, 0xdeadbeef);
 	if (rows[_i].opcode == ISCSI_OP_ASYNC)
-		bhs[ISCSI_OFF_ASYNC_EVENT] = 4;
+		bhs[ISCSI_OFF_ASYNC_EVENT] = 255;
 	if (r2t) {
 		put_be64(bhs + ISCSI_OFF_LUN, LUN_1);
 		put_be32(bhs + ISCSI_OFF_DESIRED_LEN, 512);
