@@ -222,8 +222,11 @@ int
 ctl_print_session(const json_t *result, bool colours)
 {
 	json_t *negotiated = json_object_get(result, "negotiated");
-	struct table *t = pairs_new();
+	struct table *t;
 
+	if (json_object_get(result, "headers") != NULL)
+		return ctl_print_headers(result, colours);
+	t = pairs_new();
 	if (t == NULL)
 		return -1;
 	pair(t, "session", text_of(result, "name"));

@@ -20,6 +20,7 @@ ctl_print ctl_print_info;
 ctl_print ctl_print_stop;
 ctl_print ctl_print_sessions;
 ctl_print ctl_print_session;
+ctl_print ctl_print_headers;
 ctl_print ctl_print_clients;
 ctl_print ctl_print_stats;
 ctl_print ctl_print_traces;

@@ -23,6 +23,7 @@
 
 struct attachment;
 struct config_session;
+struct hdrring;
 struct loginwatch_nexus;
 struct pump;
 struct session;
@@ -243,6 +244,9 @@ void session_detach(struct attachment *a);
  */
 enum submit_verdict session_submit(struct attachment *a, struct txpdu *pdu,
     uint64_t cookie, uint32_t deadline, struct refusal *why);
+
+/* Its latest PDU headers, of earlier connections, too; stays the session's. */
+const struct hdrring *session_headers(const struct session *s);
 
 /* The session's connection, NULL while it is down; stays the session's. */
 struct pump *session_pump(const struct session *s);

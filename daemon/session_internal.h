@@ -32,6 +32,7 @@
 
 #include "daemon/conf.h"
 #include "daemon/guard.h"
+#include "daemon/hdrring.h"
 #include "daemon/ittmap.h"
 #include "daemon/keepalive.h"
 #include "daemon/log.h"
@@ -267,6 +268,7 @@ struct session {
 
 	struct gap		 gap;
 	struct keepalive	 keepalive;
+	struct hdrring		*headers;
 	struct task_timers	 timers;
 	uint32_t		 npaused;	/* attachments */
 	struct task_queue	 ended;		/* outcome due this turn's end */
@@ -296,6 +298,9 @@ void session_wait_before_connect(struct session *s, uint32_t ms);
 
 /* A response came: perhaps it was the last that a relogin waits for. */
 void session_drain(struct session *s);
+
+/* The target broke the protocol: log the headers that led to it. */
+void session_log_headers(struct session *s);
 bool session_talks(const struct session *s);
 void session_timer_due(void *arg);
 void session_ack_due(void *arg);

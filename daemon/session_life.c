@@ -150,6 +150,20 @@ session_fail(struct session *s, const char *fmt, ...)
 	session_step(s, SESSION_EV_FAILED);
 }
 
+void
+session_log_headers(struct session *s)
+{
+	size_t count = hdrring_count(s->headers);
+	size_t i = count - hdrring_take_new(s->headers);
+	char words[HDRRING_WORDS_MAX];
+
+	log_warn(s->log, "session %s: the PDUs before that:", s->config->name);
+	for (; i < count; i++) {
+		hdrring_words(hdrring_at(s->headers, i), words, sizeof(words));
+		log_warn(s->log, "session %s: %s", s->config->name, words);
+	}
+}
+
 static void
 fail(struct session *s, enum session_phase from)
 {
@@ -435,8 +449,13 @@ on_connected(void *arg)
 static void
 on_down(void *arg, int error, const char *reason)
 {
-	(void)error;
-	session_fail(arg, "%s", reason);
+	struct session *s = arg;
+	bool broken = session_talks(s) && (error == EPROTO ||
+	    error == EBADMSG);
+
+	session_fail(s, "%s", reason);
+	if (broken)
+		session_log_headers(s);
 }
 
 const struct pump_ops session_pump_ops = {

@@ -493,19 +493,12 @@ on_task_pdu(struct session *s, struct rxpdu *pdu)
 		on_daemon_task(t, pdu);
 }
 
-/* The pump's `on_pdu`. */
-void
-session_rx_pdu(void *arg, struct rxpdu *pdu)
+/* A PDU of the full feature phase. */
+static void
+take_pdu(struct session *s, struct rxpdu *pdu)
 {
-	struct session *s = arg;
 	uint8_t opcode = iscsi_opcode(pdu->bhs);
 
-	if (s->phase == SESSION_LOGGING_IN) {
-		session_login_pdu(s, pdu);
-		return;
-	}
-	if (!session_talks(s))
-		return;
 	if (is_vendor(opcode) && iscsi_itt(pdu->bhs) == ISCSI_TAG_NONE) {
 		s->stats.stale_pdus++;
 		return;
@@ -514,6 +507,7 @@ session_rx_pdu(void *arg, struct rxpdu *pdu)
 		session_fail(s, "StatSN of a %s is %" PRIu32 ", expected %"
 		    PRIu32 ": a PDU was lost", iscsi_opcode_name(opcode),
 		    get_be32(pdu->bhs + ISCSI_OFF_STATSN), s->sn.expstatsn);
+		session_log_headers(s);
 		return;
 	}
 	keepalive_heard(s);
@@ -528,4 +522,25 @@ session_rx_pdu(void *arg, struct rxpdu *pdu)
 	/* The window may have opened. */
 	if (s->pump != NULL)
 		pump_kick(s->pump);
+}
+
+/* The pump's `on_pdu`. */
+void
+session_rx_pdu(void *arg, struct rxpdu *pdu)
+{
+	struct session *s = arg;
+	uint8_t opcode = iscsi_opcode(pdu->bhs);
+
+	hdrring_add(s->headers, false, pdu->bhs);
+	if (s->phase == SESSION_LOGGING_IN) {
+		session_login_pdu(s, pdu);
+		return;
+	}
+	if (!session_talks(s))
+		return;
+	take_pdu(s, pdu);
+	/* These two end a session by the rules. */
+	if (!session_talks(s) && opcode != ISCSI_OP_ASYNC &&
+	    opcode != ISCSI_OP_LOGOUT_RSP)
+		session_log_headers(s);
 }

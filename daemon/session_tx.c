@@ -494,9 +494,10 @@ session_tx_restamp(void *arg, struct txpdu *pdu)
 void
 session_tx_on_wire(void *arg, struct txpdu *pdu)
 {
+	struct session *s = arg;
 	struct task *t = pdu->task;
 
-	(void)arg;
+	hdrring_add(s->headers, true, pdu->bhs);
 	if (t == NULL)
 		return;
 	pdu->task = NULL;

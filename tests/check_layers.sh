@@ -26,6 +26,7 @@ ranks() {
 	1  pool*      log stats pool*
 	1  slices     pool*
 	1  sense      pool
+	1  hdrring
 	1  conf       log
 	1  config_*   log conf config_*
 	2  resolve
