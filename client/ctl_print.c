@@ -263,8 +263,11 @@ int
 ctl_print_session(const json_t *result, bool colours)
 {
 	json_t *negotiated = json_object_get(result, "negotiated");
-	struct table *t = pairs_new();
+	struct table *t;
 
+	if (json_object_get(result, "headers") != NULL)
+		return ctl_print_headers(result, colours);
+	t = pairs_new();
 	if (t == NULL)
 		return -1;
 	pair(t, "session", text_of(result, "name"));
@@ -325,14 +328,6 @@ ctl_print_targets(const json_t *result, bool colours)
 			table_text(t, TABLE_PLAIN, "-");
 	}
 	return print_table(t, colours);
-}
-
-int
-ctl_print_reconnect(const json_t *result, bool colours)
-{
-	(void)colours;
-	return printf("session %s: %s\n", text_of(result, "session"),
-	    text_of(result, "state")) < 0 ? -1 : 0;
 }
 
 int

@@ -57,7 +57,7 @@ static const struct command commands[] = {
 	{ "info", NULL, "daemon.info", NULL, false, ctl_print_info, NULL },
 	{ "log", NULL, "log.set", "level", true, ctl_print_log, NULL },
 	{ "reconnect", NULL, "session.reconnect", "session", true,
-	    ctl_print_reconnect, NULL },
+	    ctl_print_managed, NULL },
 	{ "reload", NULL, "config.reload", NULL, false, ctl_print_reload,
 	    NULL },
 	{ "session", "list", "session.list", NULL, false,
@@ -144,7 +144,9 @@ usage(FILE *to)
 	    "  -w, --write FILE      trace: to this file (default, and -: "
 	    "standard output)\n"
 	    "  -s, --session NAME    trace: this session alone\n"
-	    "      --headers         trace: without data\n"
+	    "      --headers         trace: without data; session show: the "
+	    "latest\n"
+	    "                        PDU headers\n"
 	    "  -h, --help            print this\n"
 	    "  -V, --version         print the version\n"
 	    "\n"
@@ -284,7 +286,9 @@ call_command(const struct arguments *args, const struct command *c, int argc,
 		return usage_error("unexpected argument: ",
 		    argv[c->param != NULL ? 1 : 0]);
 	if (argc == 1) {
-		params = json_pack("{s:s}", c->param, argv[0]);
+		params = args->headers ? json_pack("{s:s, s:b}", c->param,
+		    argv[0], "headers", true) :
+		    json_pack("{s:s}", c->param, argv[0]);
 		if (params == NULL)
 			return usage_error("no UTF-8: ", c->param);
 	}
@@ -297,6 +301,14 @@ static bool
 for_trace(const struct arguments *args)
 {
 	return args->file != NULL || args->session != NULL || args->headers;
+}
+
+/* `session show` knows one option of a trace. */
+static bool
+shows_headers(const struct arguments *args, const struct command *c)
+{
+	return args->headers && args->file == NULL && args->session == NULL &&
+	    c->print == ctl_print_session;
 }
 
 static int
@@ -345,9 +357,9 @@ run(const struct arguments *args, int argc, char **argv)
 		return usage_error("there is no such command: ", argv[0]);
 	argc -= used;
 	argv += used;
-	if (for_trace(args) && c->print != NULL)
-		return usage_error("-w, -s and --headers are for trace alone",
-		    "");
+	if (for_trace(args) && c->print != NULL && !shows_headers(args, c))
+		return usage_error("-w, -s and --headers are for trace alone, "
+		    "but for\n  iscsimuxctl session show --headers NAME", "");
 	if (c->words != NULL)
 		return call_words(args, c, argc, argv);
 	if (c->needed && argc == 0)

@@ -163,6 +163,9 @@ struct config_session {
 	struct config_chap	 chap;
 	struct config_chap	 discovery_chap;
 	struct config_chap_rules chap_rules;
+	uint32_t		 keepalive_interval;	/* ms; 0: never */
+	uint32_t		 keepalive_timeout;	/* ms */
+	bool			 async_logout_drop;	/* else log out */
 	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;
 };

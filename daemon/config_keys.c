@@ -141,6 +141,13 @@ const struct config_key config_keys[] = {
 	SESSION("chap-required", config_set_bool, chap_rules.required,
 	    .def = "yes"),
 
+	SESSION("keepalive-interval", config_set_time, keepalive_interval,
+	    RANGE(0, HOUR, "10s")),
+	SESSION("keepalive-timeout", config_set_time, keepalive_timeout,
+	    RANGE(100, HOUR, "10s")),
+	SESSION("async-logout", config_set_async_logout, async_logout_drop,
+	    .def = "logout"),
+
 	ACCESS("users", config_set_users, users, .list = true),
 	ACCESS("groups", config_set_groups, groups, .list = true),
 	ACCESS("allow", config_set_allow, allow_all, .list = true,

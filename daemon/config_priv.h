@@ -224,6 +224,7 @@ config_set config_set_seconds;	/* uint32_t, s */
 config_set config_set_mode;	/* uint32_t */
 config_set config_set_level;	/* enum log_level */
 config_set config_set_order;	/* bool, true: big */
+config_set config_set_async_logout;	/* bool, true: drop */
 config_set config_set_startup;	/* bool, true: manual */
 config_set config_set_digests;	/* struct config_digests */
 config_set config_set_tpgt;	/* struct config_session, tpgt and tpgt_set */

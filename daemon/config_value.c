@@ -233,6 +233,19 @@ config_set_order(struct config_load *ld, const struct config_key *key,
 }
 
 void
+config_set_async_logout(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, size_t n, void *field)
+{
+	bool drop = strcmp(v->text, "drop") == 0;
+
+	(void)n;
+	if (!drop && strcmp(v->text, "logout") != 0)
+		config_fail(ld, &v->at, key->name,
+		    "'%.80s' is neither logout nor drop", v->text);
+	*(bool *)field = drop;
+}
+
+void
 config_set_startup(struct config_load *ld, const struct config_key *key,
     const struct config_value *v, size_t n, void *field)
 {

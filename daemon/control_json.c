@@ -17,6 +17,7 @@
 #include "daemon/conf.h"
 #include "daemon/control_priv.h"
 #include "daemon/loop.h"
+#include "daemon/hdrring.h"
 #include "daemon/pool.h"
 #include "daemon/session.h"
 #include "daemon/trace.h"
@@ -160,6 +161,42 @@ control_json_session_full(const struct session_info *info)
 }
 
 static json_t *
+header_json(const struct hdrring_entry *e)
+{
+	struct build b = { json_object(), 0 };
+	uint8_t opcode = iscsi_opcode(e->bhs);
+	char hex[2 * ISCSI_BHS_LEN + 1];
+
+	for (size_t i = 0; i < ISCSI_BHS_LEN; i++)
+		snprintf(hex + 2 * i, 3, "%02x", e->bhs[i]);
+	add_num(&b, "time_us", e->time_us);
+	add_text(&b, "direction", e->sent ? "sent" : "received");
+	add_text(&b, "pdu", iscsi_opcode_name(opcode));
+	add(&b, "itt", json_sprintf("0x%08x", iscsi_itt(e->bhs)));
+	if (hdrring_has_number(e))
+		add_num(&b, e->sent ? "cmdsn" : "statsn",
+		    get_be32(e->bhs + ISCSI_OFF_CMDSN));
+	add_num(&b, "length", iscsi_dsl(e->bhs));
+	add_text(&b, "bhs", hex);
+	return finish(&b);
+}
+
+json_t *
+control_json_headers(const struct hdrring *ring)
+{
+	json_t *list = json_array();
+	int rc = 0;
+
+	for (size_t i = 0; i < hdrring_count(ring); i++)
+		rc |= json_array_append_new(list,
+		    header_json(hdrring_at(ring, i)));
+	if (rc == 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
+static json_t *
 outcomes_json(const uint64_t *counts)
 {
 	struct build b = { json_object(), 0 };
@@ -191,6 +228,9 @@ control_json_session_stats(const struct session_stats *s)
 	add_num(&b, "aborts_sent", s->aborts_sent);
 	add_num(&b, "stale_pdus", s->stale_pdus);
 	add_num(&b, "pings_answered", s->pings_answered);
+	add_num(&b, "pings_sent", s->pings_sent);
+	add_num(&b, "async_messages", s->async_messages);
+	add_num(&b, "async_unknown", s->async_unknown);
 	add_num(&b, "rejects", s->rejects);
 	add_num(&b, "plugs", s->plugs);
 	add_num(&b, "ignored_data", s->ignored_data);

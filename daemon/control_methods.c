@@ -21,8 +21,9 @@
 
 static const struct rpc_param params_none[] = { { NULL, 0, false } };
 
-static const struct rpc_param params_session[] = {
+static const struct rpc_param params_show[] = {
 	{ "session", JSON_STRING, true },
+	{ "headers", JSON_TRUE, false },
 	{ NULL, 0, false }
 };
 
@@ -244,18 +245,26 @@ session_show(void *ctx, const json_t *params, struct rpc_error *err)
 	struct control *c = ((struct control_call *)ctx)->control;
 	struct session *s = control_session_named(c, params, err);
 	struct session_info info;
+	json_t *js;
 
 	if (s == NULL)
 		return NULL;
 	session_info_get(s, &info);
-	return control_json_session_full(&info);
+	js = control_json_session_full(&info);
+	if (js == NULL || !json_is_true(json_object_get(params, "headers")))
+		return js;
+	if (json_object_set_new(js, "headers",
+	    control_json_headers(session_headers(s))) == 0)
+		return js;
+	json_decref(js);
+	return NULL;
 }
 
 static json_t *
 session_reconnect_now(void *ctx, const json_t *params, struct rpc_error *err)
 {
 	const struct control_call *call = ctx;
-	struct session *s = session_named(call->control, params, err);
+	struct session *s = control_session_named(call->control, params, err);
 	struct session_info info;
 
 	if (s == NULL)
@@ -338,10 +347,11 @@ const struct rpc_method control_methods[] = {
 	{ "session.login", control_session_login, control_session_params, 0 },
 	{ "session.logout", control_session_logout, control_session_params,
 	    0 },
-	{ "session.reconnect", session_reconnect_now, params_session, 0 },
+	{ "session.reconnect", session_reconnect_now, control_session_params,
+	    0 },
 	{ "session.remove", control_session_remove, control_session_params,
 	    0 },
-	{ "session.show", session_show, params_session, 0 },
+	{ "session.show", session_show, params_show, 0 },
 	{ "stats.get", stats_get, params_session_optional, 0 },
 	{ "trace.list", control_trace_list, params_none, 0 },
 	{ "trace.start", control_trace_start, control_trace_start_params, 1 },

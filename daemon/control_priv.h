@@ -31,6 +31,7 @@
 
 struct client_info;
 struct control_peer;
+struct hdrring;
 struct session_info;
 struct session_stats;
 struct trace_info;
@@ -142,6 +143,7 @@ extern const struct rpc_param control_fault_clear_params[];
 json_t *control_json_text(const char *text);
 json_t *control_json_session(const struct session_info *info);
 json_t *control_json_session_full(const struct session_info *info);
+json_t *control_json_headers(const struct hdrring *ring);
 json_t *control_json_session_stats(const struct session_stats *stats);
 json_t *control_json_client(const struct client_info *info);
 json_t *control_json_trace(const struct trace_info *info);

@@ -131,6 +131,9 @@ make_parts(struct session *s)
 	s->timer = loop_timer_new(loop, session_timer_due, s);
 	s->task_timer = loop_timer_new(loop, task_timers_due, s);
 	s->ack_timer = loop_timer_new(loop, session_ack_due, s);
+	s->headers = hdrring_new();
+	if (s->headers == NULL || !keepalive_init(s))
+		return false;
 	return s->router != NULL && s->timer != NULL &&
 	    s->task_timer != NULL && s->ack_timer != NULL;
 }
@@ -143,6 +146,8 @@ reap(void *arg)
 	loop_timer_free(s->timer);
 	loop_timer_free(s->task_timer);
 	loop_timer_free(s->ack_timer);
+	keepalive_free(s);
+	hdrring_free(s->headers);
 	router_free(s->router);
 	config_session_unref(s->config);
 	free(s);
@@ -213,6 +218,12 @@ session_free(struct session *s, const char *why)
 }
 
 /* --- what others want to know --- */
+
+const struct hdrring *
+session_headers(const struct session *s)
+{
+	return s->headers;
+}
 
 void
 session_info_get(struct session *s, struct session_info *out)

@@ -23,6 +23,7 @@
 
 struct attachment;
 struct config_session;
+struct hdrring;
 struct loginwatch_nexus;
 struct pump;
 struct session;
@@ -128,6 +129,9 @@ struct session_stats {
 	uint64_t	aborts_sent;
 	uint64_t	stale_pdus;	/* dropped: tag no longer in use */
 	uint64_t	pings_answered;
+	uint64_t	pings_sent;
+	uint64_t	async_messages;
+	uint64_t	async_unknown;	/* of them, of no known meaning */
 	uint64_t	rejects;
 	uint64_t	plugs;		/* NOP-Outs sent to fill a CmdSN gap */
 	uint64_t	ignored_data;	/* bytes of data where none belongs */
@@ -285,6 +289,9 @@ void session_detach(struct attachment *a);
  */
 enum submit_verdict session_submit(struct attachment *a, struct txpdu *pdu,
     uint64_t cookie, uint32_t deadline, struct refusal *why);
+
+/* Its latest PDU headers, of earlier connections, too; stays the session's. */
+const struct hdrring *session_headers(const struct session *s);
 
 /* The session's connection, NULL while it is down; stays the session's. */
 struct pump *session_pump(const struct session *s);

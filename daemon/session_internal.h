@@ -15,6 +15,8 @@
  *	r2t.c			what a target asked for and got of a task's data
  *	abort.c			ABORT TASK, orphans, quarantine, what TMFs do
  *	gap.c			CmdSNs that a Reject may have left unused
+ *	keepalive.c		pings after a silence
+ *	async.c			what a target asks for by itself
  *	session_tx.c		what goes out next, stamped as it goes
  *	session_withdraw.c	what is taken back before it went
  *	session_rx.c		what a target's PDU means and who gets it
@@ -33,7 +35,9 @@
 #include "daemon/backoff.h"
 #include "daemon/conf.h"
 #include "daemon/guard.h"
+#include "daemon/hdrring.h"
 #include "daemon/ittmap.h"
+#include "daemon/keepalive.h"
 #include "daemon/log.h"
 #include "daemon/login.h"
 #include "daemon/loginwatch.h"
@@ -62,6 +66,7 @@ enum task_kind {
 	TASK_ABORT,	/* the daemon's ABORT TASK */
 	TASK_PLUG,	/* NOP-Out in the place of a withdrawn request */
 	TASK_PROBE,	/* NOP-Out that asks for ExpCmdSN after a Reject */
+	TASK_PING,	/* NOP-Out of keepalive.c */
 	TASK_LOGOUT
 };
 
@@ -297,6 +302,8 @@ struct session {
 	struct task		*text;		/* owner of the Text exchange */
 
 	struct gap		 gap;
+	struct keepalive	 keepalive;
+	struct hdrring		*headers;
 	struct task_timers	 timers;
 	uint32_t		 npaused;	/* attachments */
 	struct task_queue	 ended;		/* outcome due this turn's end */
@@ -327,6 +334,9 @@ void session_wait_before_connect(struct session *s, uint32_t ms);
 
 /* A response came: perhaps it was the last that a relogin waits for. */
 void session_drain(struct session *s);
+
+/* The target broke the protocol: log the headers that led to it. */
+void session_log_headers(struct session *s);
 bool session_talks(const struct session *s);
 void session_timer_due(void *arg);
 void session_ack_due(void *arg);
@@ -393,6 +403,10 @@ void abort_response(struct task *abort, uint8_t response);
 bool abort_request(struct task *tmf);
 void abort_tmf_response(struct task *tmf, uint8_t response);
 void abort_retire(struct task *t);
+
+/* async.c */
+void async_message(struct session *s, const struct rxpdu *pdu);
+void async_waits_for_logout(struct session *s);
 
 /* gap.c */
 int gap_rejected(struct session *s, uint32_t cmdsn);

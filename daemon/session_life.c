@@ -53,6 +53,7 @@ drop_connection(struct session *s)
 	s->login = NULL;
 	loop_timer_clear(s->timer);
 	loop_timer_clear(s->ack_timer);
+	keepalive_stop(s);
 }
 
 /*
@@ -201,6 +202,20 @@ session_fail(struct session *s, const char *fmt, ...)
 	va_end(ap);
 	s->planned = false;
 	session_step(s, SESSION_EV_FAILED);
+}
+
+void
+session_log_headers(struct session *s)
+{
+	size_t count = hdrring_count(s->headers);
+	size_t i = count - hdrring_take_new(s->headers);
+	char words[HDRRING_WORDS_MAX];
+
+	log_warn(s->log, "session %s: the PDUs before that:", s->config->name);
+	for (; i < count; i++) {
+		hdrring_words(hdrring_at(s->headers, i), words, sizeof(words));
+		log_warn(s->log, "session %s: %s", s->config->name, words);
+	}
 }
 
 static void
@@ -534,8 +549,13 @@ on_connected(void *arg)
 static void
 on_down(void *arg, int error, const char *reason)
 {
-	(void)error;
-	session_fail(arg, "%s", reason);
+	struct session *s = arg;
+	bool broken = session_talks(s) && (error == EPROTO ||
+	    error == EBADMSG);
+
+	session_fail(s, "%s", reason);
+	if (broken)
+		session_log_headers(s);
 }
 
 const struct pump_ops session_pump_ops = {

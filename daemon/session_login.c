@@ -206,6 +206,7 @@ session_enter(struct session *s)
 	s->backoff = (struct backoff){ 0 };
 	s->tried = 0;
 	s->stats.logins++;
+	keepalive_start(s);
 	announce_up(s);
 }
 

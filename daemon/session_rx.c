@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/sense.h"
 #include "daemon/session_internal.h"
 #include "proto/iscsi.h"
 
-#define SENSE_KEY_UNIT_ATTENTION 0x6
 #define STATUS_CHECK_CONDITION 0x02
 
 /* --- to the client --- */
@@ -80,21 +80,17 @@ within_charge(struct task *t, const struct rxpdu *pdu)
 static void
 watch_sense(struct task *t, const struct rxpdu *pdu)
 {
-	uint8_t sense[2 + 18];
 	struct msg_event e = {
 		.kind = MSG_EVENT_UNIT_ATTENTION, .count = 1, .lun = t->lun,
 	};
-	bool descriptor;
+	struct sense sense;
 
 	if (pdu->bhs[ISCSI_OFF_RESPONSE] != 0 ||
-	    pdu->bhs[ISCSI_OFF_STATUS] != STATUS_CHECK_CONDITION)
+	    pdu->bhs[ISCSI_OFF_STATUS] != STATUS_CHECK_CONDITION ||
+	    !sense_read(pdu->data, &sense) ||
+	    sense.key != SENSE_KEY_UNIT_ATTENTION)
 		return;
-	memset(sense, 0, sizeof(sense));
-	slices_copy(pdu->data, sense, sizeof(sense));
-	descriptor = (sense[2] & 0x7e) == 0x72;
-	if ((sense[descriptor ? 3 : 4] & 0xf) != SENSE_KEY_UNIT_ATTENTION)
-		return;
-	e.code = get_be16(sense + (descriptor ? 4 : 14));
+	e.code = sense.asc;
 	snprintf(e.text, sizeof(e.text), "unit attention 0x%02x/0x%02x",
 	    e.code >> 8, e.code & 0xff);
 	session_event(t->session, &e, t->owner);
@@ -196,6 +192,15 @@ on_client_task(struct task *t, struct rxpdu *pdu)
 
 /* --- the daemon's own tasks --- */
 
+/* The connection goes in any case; what the target made of it is logged. */
+static void
+check_logout(struct session *s, uint8_t response)
+{
+	if (response != 0)
+		log_warn(s->log, "session %s: Logout Response: %s",
+		    s->config->name, iscsi_logout_response_name(response));
+}
+
 static void
 on_daemon_task(struct task *t, struct rxpdu *pdu)
 {
@@ -207,8 +212,12 @@ on_daemon_task(struct task *t, struct rxpdu *pdu)
 		abort_response(t, pdu->bhs[ISCSI_OFF_RESPONSE]);
 		break;
 	case TASK_LOGOUT:
+		check_logout(s, pdu->bhs[ISCSI_OFF_RESPONSE]);
 		task_free(t);
 		session_step(s, SESSION_EV_LOGGED_OUT);
+		break;
+	case TASK_PING:
+		keepalive_answered(t, pdu);
 		break;
 	default:
 		asked = s->gap.asked == t;
@@ -239,24 +248,6 @@ on_ping(struct session *s, const struct rxpdu *pdu)
 		    "answers");
 	else
 		s->stats.pings_answered++;
-}
-
-static void
-on_async(struct session *s, const struct rxpdu *pdu)
-{
-	uint8_t code = pdu->bhs[ISCSI_OFF_ASYNC_EVENT];
-	struct msg_event e = {
-		.kind = MSG_EVENT_ASYNC, .count = 1,
-		.lun = iscsi_lun(pdu->bhs), .code = code,
-	};
-
-	snprintf(e.text, sizeof(e.text), "async message %u of the target",
-	    code);
-	log_info(s->log, "session %s: %s", s->config->name, e.text);
-	session_event(s, &e, NULL);
-	if (code >= 1 && code <= 3)
-		session_fail(s, "the target asked to end the connection "
-		    "(async message %u)", code);
 }
 
 /* True if a Reject of this embedded PDU is the last word on its task. */
@@ -316,7 +307,7 @@ deliver_reject(struct task *t, struct rxpdu *pdu, uint8_t *rejected, bool ends)
 
 /* A rejected request of the daemon's own is as good as answered. */
 static void
-reject_daemon_task(struct task *t)
+reject_daemon_task(struct task *t, uint8_t reason)
 {
 	struct session *s = t->session;
 
@@ -324,8 +315,50 @@ reject_daemon_task(struct task *t)
 		abort_response(t, 0xff);
 	else if (t->kind == TASK_LOGOUT)
 		session_fail(s, "the target rejected the Logout Request");
+	else if (t->kind == TASK_PING)
+		keepalive_rejected(t);
+	else if (s->phase == SESSION_UP &&
+	    reason != ISCSI_REJECT_WAITING_FOR_LOGOUT)
+		session_fail(s, "the target rejected a NOP-Out: %s",
+		    iscsi_reject_reason_name(reason));
 	else
-		session_fail(s, "the target rejected a NOP-Out");
+		task_free(t);
+}
+
+/*
+ * A target that waits for a Logout rejects what would ask for its numbers,
+ * too, and after the Logout they begin anew: then no gap is looked for.
+ */
+static bool
+leaves_gap(const struct task *t, uint8_t reason)
+{
+	return !t->immediate && t->session->phase == SESSION_UP &&
+	    reason != ISCSI_REJECT_WAITING_FOR_LOGOUT;
+}
+
+static void
+on_rejected_task(struct task *t, struct rxpdu *pdu, uint8_t *rejected)
+{
+	struct session *s = t->session;
+	uint8_t reason = pdu->bhs[ISCSI_OFF_RESPONSE];
+	bool ends = reject_ends(t, rejected);
+
+	log_info(s->log, "session %s: the target rejected a %s: %s",
+	    s->config->name, iscsi_opcode_name(iscsi_opcode(rejected)),
+	    iscsi_reject_reason_name(reason));
+	if (ends && leaves_gap(t, reason) && gap_rejected(s, t->cmdsn) != 0) {
+		session_fail(s, "the target rejects everything");
+		return;
+	}
+	if (t->kind != TASK_CLIENT) {
+		if (ends)
+			reject_daemon_task(t, reason);
+		return;
+	}
+	if (!ends && !one_more(t))
+		return;
+	if (deliver_reject(t, pdu, rejected, ends) && ends)
+		abort_retire(t);
 }
 
 /*
@@ -337,8 +370,6 @@ on_reject(struct session *s, struct rxpdu *pdu)
 {
 	uint8_t rejected[ISCSI_BHS_LEN], reason;
 	struct router_slot *slot = NULL;
-	struct task *t;
-	bool ends;
 
 	reason = pdu->bhs[ISCSI_OFF_RESPONSE];
 	s->stats.rejects++;
@@ -351,24 +382,10 @@ on_reject(struct session *s, struct rxpdu *pdu)
 		    iscsi_reject_reason_name(reason));
 		return;
 	}
-	t = (struct task *)(void *)slot;
-	ends = reject_ends(t, rejected);
-	log_info(s->log, "session %s: the target rejected a %s: %s",
-	    s->config->name, iscsi_opcode_name(iscsi_opcode(rejected)),
-	    iscsi_reject_reason_name(reason));
-	if (ends && !t->immediate && gap_rejected(s, t->cmdsn) != 0) {
-		session_fail(s, "the target rejects everything");
-		return;
-	}
-	if (t->kind != TASK_CLIENT) {
-		if (ends)
-			reject_daemon_task(t);
-		return;
-	}
-	if (!ends && !one_more(t))
-		return;
-	if (deliver_reject(t, pdu, rejected, ends) && ends)
-		abort_retire(t);
+	on_rejected_task((struct task *)(void *)slot, pdu, rejected);
+	/* As good as an Async Message that asks for it (section 11.17.1). */
+	if (reason == ISCSI_REJECT_WAITING_FOR_LOGOUT)
+		async_waits_for_logout(s);
 }
 
 /* A copy, with the target's tags, for each client that asked for it. */
@@ -406,7 +423,7 @@ on_reserved_tag(struct session *s, struct rxpdu *pdu)
 		on_ping(s, pdu);
 		break;
 	case ISCSI_OP_ASYNC:
-		on_async(s, pdu);
+		async_message(s, pdu);
 		break;
 	case ISCSI_OP_REJECT:
 		on_reject(s, pdu);
@@ -476,19 +493,12 @@ on_task_pdu(struct session *s, struct rxpdu *pdu)
 		on_daemon_task(t, pdu);
 }
 
-/* The pump's `on_pdu`. */
-void
-session_rx_pdu(void *arg, struct rxpdu *pdu)
+/* A PDU of the full feature phase. */
+static void
+take_pdu(struct session *s, struct rxpdu *pdu)
 {
-	struct session *s = arg;
 	uint8_t opcode = iscsi_opcode(pdu->bhs);
 
-	if (s->phase == SESSION_LOGGING_IN) {
-		session_login_pdu(s, pdu);
-		return;
-	}
-	if (!session_talks(s))
-		return;
 	if (is_vendor(opcode) && iscsi_itt(pdu->bhs) == ISCSI_TAG_NONE) {
 		s->stats.stale_pdus++;
 		return;
@@ -497,8 +507,10 @@ session_rx_pdu(void *arg, struct rxpdu *pdu)
 		session_fail(s, "StatSN of a %s is %" PRIu32 ", expected %"
 		    PRIu32 ": a PDU was lost", iscsi_opcode_name(opcode),
 		    get_be32(pdu->bhs + ISCSI_OFF_STATSN), s->sn.expstatsn);
+		session_log_headers(s);
 		return;
 	}
+	keepalive_heard(s);
 	if (sn_ack_due(&s->sn) && !loop_timer_armed(s->ack_timer))
 		loop_timer_set(s->ack_timer, SESSION_ACK_DELAY_MS);
 	/* The tag of a Reject is reserved, whatever a target puts there. */
@@ -510,4 +522,25 @@ session_rx_pdu(void *arg, struct rxpdu *pdu)
 	/* The window may have opened. */
 	if (s->pump != NULL)
 		pump_kick(s->pump);
+}
+
+/* The pump's `on_pdu`. */
+void
+session_rx_pdu(void *arg, struct rxpdu *pdu)
+{
+	struct session *s = arg;
+	uint8_t opcode = iscsi_opcode(pdu->bhs);
+
+	hdrring_add(s->headers, false, pdu->bhs);
+	if (s->phase == SESSION_LOGGING_IN) {
+		session_login_pdu(s, pdu);
+		return;
+	}
+	if (!session_talks(s))
+		return;
+	take_pdu(s, pdu);
+	/* These two end a session by the rules. */
+	if (!session_talks(s) && opcode != ISCSI_OP_ASYNC &&
+	    opcode != ISCSI_OP_LOGOUT_RSP)
+		session_log_headers(s);
 }

@@ -191,6 +191,7 @@ session_share(struct worker *w, const struct session_shared *what,
 	conn_set_label(pump_conn(s->pump), s->config->name);
 	session_step(s, SESSION_EV_SHARED);
 	s->up_since = loop_now(w->loop);
+	keepalive_start(s);
 	s->last_error[0] = '\0';
 	log_info(s->log, "session %s: shared by uid %ld: %s at %s%s",
 	    s->config->name, (long)what->uid, what->params->target,

@@ -322,6 +322,22 @@ next_immediate(struct session *s)
 	return NULL;
 }
 
+/*
+ * Of the requests only the Logout: those that were queued before it stay
+ * behind, for nothing may be requested after it (section 11.14).
+ */
+static struct txpdu *
+next_logout(struct session *s)
+{
+	struct task *t;
+
+	TAILQ_FOREACH(t, &s->nopq, queue_link) {
+		if (t->kind == TASK_LOGOUT)
+			return commit(t);
+	}
+	return NULL;
+}
+
 static struct txpdu *
 commit_data(struct txpdu *pdu)
 {
@@ -440,6 +456,7 @@ session_tx_next(void *arg)
 {
 	struct session *s = arg;
 	struct txpdu *pdu;
+	bool leaving;
 
 	if (s->phase == SESSION_LOGGING_IN) {
 		pdu = s->login_pdu;
@@ -448,8 +465,10 @@ session_tx_next(void *arg)
 	}
 	if (!session_talks(s))
 		return NULL;
+	leaving = s->phase == SESSION_LEAVING ||
+	    s->phase == SESSION_LOGGING_OUT;
 	if ((pdu = next_answer(s)) != NULL ||
-	    (pdu = next_immediate(s)) != NULL ||
+	    (pdu = leaving ? next_logout(s) : next_immediate(s)) != NULL ||
 	    (pdu = next_burst(s)) != NULL ||
 	    (pdu = next_data(s)) != NULL)
 		return pdu;
@@ -475,9 +494,10 @@ session_tx_restamp(void *arg, struct txpdu *pdu)
 void
 session_tx_on_wire(void *arg, struct txpdu *pdu)
 {
+	struct session *s = arg;
 	struct task *t = pdu->task;
 
-	(void)arg;
+	hdrring_add(s->headers, true, pdu->bhs);
 	if (t == NULL)
 		return;
 	pdu->task = NULL;

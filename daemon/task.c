@@ -101,12 +101,14 @@ task_set_deadline(struct task *t, uint32_t ms)
 /*
  * The daemon's own request is to be answered in time.  The time runs from when
  * it is handed over, because a target that reads no more answers nothing, and
- * anew from its first byte on the wire.
+ * anew from its first byte on the wire.  A Logout and a ping of keepalive.c have
+ * time-outs of their own.
  */
 void
 task_watch_answer(struct task *t)
 {
-	if (t->kind != TASK_CLIENT && t->kind != TASK_LOGOUT)
+	if (t->kind != TASK_CLIENT && t->kind != TASK_LOGOUT &&
+	    t->kind != TASK_PING)
 		task_set_deadline(t,
 		    t->session->worker->config->limits.abort_timeout);
 }

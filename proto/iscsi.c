@@ -239,6 +239,21 @@ iscsi_tmf_response_name(uint8_t response)
 	return text != NULL ? text : "unknown response";
 }
 
+static const struct word logout_responses[] = {
+	{ 0, "closed" },
+	{ 1, "connection not found" },
+	{ 2, "connection recovery not supported" },
+	{ 3, "cleanup failed" },
+};
+
+const char *
+iscsi_logout_response_name(uint8_t response)
+{
+	const char *text = WORD_FIND(logout_responses, response);
+
+	return text != NULL ? text : "unknown response";
+}
+
 static const struct word tmf_names[] = {
 	{ ISCSI_TMF_ABORT_TASK, "ABORT TASK" },
 	{ ISCSI_TMF_ABORT_TASK_SET, "ABORT TASK SET" },

@@ -117,6 +117,9 @@ enum iscsi_opcode {
 #define ISCSI_TMF_FUNCTION_MASK	0x7f
 #define ISCSI_LOGOUT_REASON_MASK 0x7f
 
+/* Reject: reason of a target that wants a Logout.  Section 11.17.1. */
+#define ISCSI_REJECT_WAITING_FOR_LOGOUT 0x0c
+
 /* Login stages (RFC 7143 section 11.12.3). */
 enum iscsi_stage {
 	ISCSI_STAGE_SECURITY = 0,
@@ -163,6 +166,7 @@ enum iscsi_offset {
 	ISCSI_OFF_EXPDATASN = 36,	/* SCSI Response, TMF Request */
 	ISCSI_OFF_ASYNC_EVENT = 36,	/* Async Message: AsyncEvent, 8 bits */
 	ISCSI_OFF_ASYNC_VCODE = 37,
+	ISCSI_OFF_ASYNC_PARAMETERS = 38,	/* three of 16 bits */
 	ISCSI_OFF_LOGIN_STATUS = 36,	/* Login Response: class, detail */
 	ISCSI_OFF_BUFFER_OFFSET = 40,	/* Data-In, Data-Out, R2T */
 	ISCSI_OFF_DESIRED_LEN = 44,	/* R2T */
@@ -273,6 +277,9 @@ const char *iscsi_login_status_name(uint8_t status_class, uint8_t detail);
 
 /* Reject reason in words; never NULL.  RFC 7143 section 11.17.1. */
 const char *iscsi_reject_reason_name(uint8_t reason);
+
+/* Logout Response in words; never NULL.  Section 11.15.1. */
+const char *iscsi_logout_response_name(uint8_t response);
 
 /* Task management response in words; never NULL.  Section 11.6.1. */
 const char *iscsi_tmf_response_name(uint8_t response);

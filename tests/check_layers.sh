@@ -27,6 +27,8 @@ ranks() {
 	1  slices     pool*
 	1  secret
 	1  chap       secret
+	1  sense      pool
+	1  hdrring
 	1  conf       log secret
 	1  config_*   log conf config_* secret chap
 	2  resolve
@@ -45,6 +47,8 @@ ranks() {
 	5  discover   *
 	5  attachment *
 	5  gap        *
+	5  keepalive  *
+	5  async      *
 	5  guard      *
 	5  orphan     *
 	5  raw*       *

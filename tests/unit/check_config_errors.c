@@ -242,6 +242,8 @@ static const struct {
 	    "portals: '[::3]/127' is no range of portals: behind the prefix "
 	    "the address has only zero bits (write ADDRESS, "
 	    "ADDRESS/PREFIX:PORT or [IPV6]/PREFIX:PORT)" },
+	{ S("async-logout = never"), 1, "$/main.conf:4: "
+	    "async-logout: 'never' is neither logout nor drop" },
 	{ S("digest-byte-order = native"), 1, "$/main.conf:4: "
 	    "digest-byte-order: 'native' is neither little nor big" },
 	{ S("header-digest = \"CRC32C,None\""), 1, "$/main.conf:4: "

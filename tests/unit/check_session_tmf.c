@@ -268,6 +268,24 @@ START_TEST(reject_is_mapped)
 }
 END_TEST
 
+/* Every reason reaches the client, and only that of a Logout is obeyed. */
+START_TEST(reject_reasons)
+{
+	up_with_clients();
+	accepted(a, nop_out(true, 7), 0, 70);
+	say_reject((uint8_t)_i, wire(ISCSI_OP_NOP_OUT)->bhs);
+	ck_assert_uint_eq(news(a, NEWS_PDU, 70)->bhs[ISCSI_OFF_RESPONSE], _i);
+	if (_i == 0x0c) {
+		ck_assert_int_eq(fx.s->phase, SESSION_LEAVING);
+		return;
+	}
+	ck_assert_int_eq(fx.s->phase, SESSION_UP);
+	/* The same request may be sent again. */
+	accepted(a, nop_out(true, 7), 0, 71);
+	wire(ISCSI_OP_NOP_OUT);
+}
+END_TEST
+
 START_TEST(rejected_tmf_is_mapped)
 {
 	uint8_t mine[ISCSI_BHS_LEN];
@@ -442,6 +460,7 @@ add_tests(TCase *tc)
 	tcase_add_loop_test(tc, tmf_refused, 0,
 	    sizeof(refused) / sizeof(refused[0]));
 	tcase_add_test(tc, reject_is_mapped);
+	tcase_add_loop_test(tc, reject_reasons, 1, 0x10);
 	tcase_add_test(tc, rejected_tmf_is_mapped);
 	tcase_add_test(tc, rejected_data_ends_nothing);
 	tcase_add_test(tc, reject_of_nothing);

@@ -85,19 +85,23 @@ END_TEST
 
 /* --- pings and acknowledgements */
 
+/* At once, the window closed or not, and with all of its LUN. */
 START_TEST(ping_is_answered)
 {
+	const uint64_t lun = UINT64_C(0x0123456789abcdef);
 	uint8_t *bhs;
 
+	fx.window = _i == 0 ? 64 : 0;
 	fx_up();
 	bhs = from_target(ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL, RSV);
-	put_be64(bhs + ISCSI_OFF_LUN, LUN_1);
+	put_be64(bhs + ISCSI_OFF_LUN, lun);
 	put_be32(bhs + ISCSI_OFF_TTT, 0x55aa55aa);
-	say(bhs, NULL, 0);
+	say(bhs, "junk", _i == 0 ? 0 : 4);
 	wire(ISCSI_OP_NOP_OUT);
 	ck_assert_uint_eq(fx.got.bhs[0], ISCSI_OP_NOP_OUT | ISCSI_IMMEDIATE);
 	ck_assert_uint_eq(fx.got.bhs[1], ISCSI_FLAG_FINAL);
-	ck_assert_uint_eq(iscsi_lun(fx.got.bhs), LUN_1);
+	ck_assert_uint_eq(fx.got.len, 0);
+	ck_assert_uint_eq(iscsi_lun(fx.got.bhs), lun);
 	ck_assert_uint_eq(iscsi_itt(fx.got.bhs), RSV);
 	ck_assert_uint_eq(iscsi_ttt(fx.got.bhs), 0x55aa55aa);
 	ck_assert_uint_eq(fx_stats().pings_answered, 1);
@@ -215,7 +219,7 @@ main(void)
 	tcase_add_test(tc, one_immediate_of_each_kind);
 	tcase_add_test(tc, order_of_immediates);
 	tcase_add_test(tc, commands_are_never_immediate);
-	tcase_add_test(tc, ping_is_answered);
+	tcase_add_loop_test(tc, ping_is_answered, 0, 2);
 	tcase_add_test(tc, idle_status_is_acknowledged);
 	tcase_add_test(tc, reserved_tag_is_the_daemons);
 	tcase_add_test(tc, one_text_exchange_at_a_time);

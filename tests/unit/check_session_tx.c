@@ -82,7 +82,7 @@ START_TEST(expstatsn_of_the_next_pdu)
 	if (rows[_i].opcode == ISCSI_OP_DATA_IN && rows[_i].consumes == 0)
 		put_be32(bhs + ISCSI_OFF_STATSN, 0xdeadbeef);
 	if (rows[_i].opcode == ISCSI_OP_ASYNC)
-		bhs[ISCSI_OFF_ASYNC_EVENT] = 4;
+		bhs[ISCSI_OFF_ASYNC_EVENT] = 255;
 	if (r2t) {
 		put_be64(bhs + ISCSI_OFF_LUN, LUN_1);
 		put_be32(bhs + ISCSI_OFF_DESIRED_LEN, 512);
@@ -414,6 +414,75 @@ START_TEST(window_of_zero)
 }
 END_TEST
 
+/*
+ * What a target says of the window of a session whose next CmdSN is `base`
+ * and whose window is closed: ExpCmdSN and MaxCmdSN, both from there.  Of ten
+ * commands so many may go.
+ */
+static const struct {
+	int32_t		exp, max;
+	unsigned	then;		/* may be sent */
+} windows[] = {
+	{ 0, -1, 0 },			/* zero */
+	{ 0, 0, 1 },
+	{ 0, 2, 3 },
+	{ 0, INT32_MAX - 1, 10 },	/* as wide as can be */
+	{ 0, -2, 0 },			/* MaxCmdSN < ExpCmdSN - 1: nonsense */
+	{ 5, 3, 0 },			/* the same */
+	{ 0, INT32_MIN, 0 },		/* the same */
+	{ -5, -6, 0 },			/* late */
+	{ -5, -3, 0 },			/* late */
+	{ -5, 1, 2 },			/* late, but MaxCmdSN is news */
+};
+
+static const uint32_t bases[] = { 100, UINT32_MAX, UINT32_MAX - 1, 0,
+	0x7fffffff, 0x80000000 };
+
+#define WINDOWS (sizeof(windows) / sizeof(windows[0]))
+#define BASES (sizeof(bases) / sizeof(bases[0]))
+
+static void
+say_window(uint32_t expcmdsn, uint32_t maxcmdsn)
+{
+	uint8_t *bhs = from_target(ISCSI_OP_NOP_IN, ISCSI_FLAG_FINAL, RSV);
+
+	put_be32(bhs + ISCSI_OFF_EXPCMDSN, expcmdsn);
+	put_be32(bhs + ISCSI_OFF_MAXCMDSN, maxcmdsn);
+	say(bhs, NULL, 0);
+}
+
+START_TEST(windows_row_by_row)
+{
+	uint32_t base = bases[(unsigned)_i / WINDOWS];
+	unsigned row = (unsigned)_i % WINDOWS, then = windows[row].then;
+	struct sclient *c;
+
+	fx_up();
+	c = fx_attach();
+	sn_resume(&fx.s->sn, base, base, base - 1, fx.statsn);
+	fx.hold_window = true;
+	for (uint32_t i = 0; i < 10; i++)
+		accepted(c, command(READ_F, i, 0), 0, i);
+	fx.expcmdsn = base;
+	fx.maxcmdsn = base - 1;
+	wire_quiet();
+	say_window(base + (uint32_t)windows[row].exp,
+	    base + (uint32_t)windows[row].max);
+	for (uint32_t i = 0; i < then; i++)
+		ck_assert_uint_eq(get_be32(wire(ISCSI_OP_SCSI_CMD)->bhs +
+		    ISCSI_OFF_CMDSN), base + i);
+	wire_quiet();
+	/* What is older takes nothing back, what is newer opens it further. */
+	if (then == 10)
+		return;
+	say_window(base, base - 1);
+	say_window(base, base + then);
+	ck_assert_uint_eq(get_be32(wire(ISCSI_OP_SCSI_CMD)->bhs +
+	    ISCSI_OFF_CMDSN), base + then);
+	wire_quiet();
+}
+END_TEST
+
 START_TEST(first_window_is_that_of_the_login)
 {
 	struct sclient *c;
@@ -452,6 +521,8 @@ main(void)
 	tcase_add_test(tc, cancelled_immediate_is_not_plugged);
 	tcase_add_test(tc, restamped_before_every_try);
 	tcase_add_test(tc, window_of_zero);
+	tcase_add_loop_test(tc, windows_row_by_row, 0,
+	    (int)(WINDOWS * BASES));
 	tcase_add_loop_test(tc, first_window_is_that_of_the_login, 0, 4);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
