@@ -228,7 +228,7 @@ submit_request(struct attachment *a, struct txpdu *pdu, uint64_t cookie,
 		return SUBMIT_NOT_SENT;
 	}
 	s->stats.outcomes[MSG_OUTCOME_REFUSED]++;
-	if (!guard_request(s, pdu, why))
+	if (!guard_request(s, a->access, pdu, why))
 		return SUBMIT_REFUSED;
 	if (ittmap_find(&a->itts, iscsi_itt(pdu->bhs)) != NULL) {
 		guard_no(why, MSG_R_BAD_ITT, "the Initiator Task Tag 0x%08"

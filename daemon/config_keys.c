@@ -107,7 +107,7 @@ const struct config_key config_keys[] = {
 
 	ACCESS("users", config_set_users, users, .list = true),
 	ACCESS("groups", config_set_groups, groups, .list = true),
-	ACCESS("allow", config_set_allow, allow_all, .list = true,
+	ACCESS("allow", config_set_allow, allow, .list = true,
 	    .required = true),
 	{ CONFIG_BLOCK_ACCESS, "luns", config_set_luns, .list = true },
 

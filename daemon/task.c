@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,8 +221,10 @@ task_give_turn(struct task *t)
 {
 	struct session *s = t->session;
 
-	if (s->tmf == t)
+	if (s->tmf == t) {
 		s->tmf = NULL;
+		session_tx_release(s);
+	}
 	if (s->nop == t)
 		s->nop = NULL;
 	if (s->text == t)
@@ -324,7 +327,15 @@ deliver_synthetic(struct task *t)
 static void
 end_unsent(struct task *t)
 {
+	char text[MSG_TEXT_MAX + 1];
+
 	switch (t->end) {
+	case TASK_END_TMF:
+		snprintf(text, sizeof(text), "ended by your own %s before it "
+		    "was sent", iscsi_tmf_name(t->function));
+		task_outcome(t, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED,
+		    MSG_TMF_NO_RESPONSE, text);
+		break;
 	case TASK_END_DEADLINE:
 		task_outcome(t, MSG_OUTCOME_TIMED_OUT, MSG_R_DEADLINE,
 		    MSG_TMF_NO_RESPONSE,

@@ -11,6 +11,7 @@
 
 #include "config_fixture.h"
 #include "daemon/config_priv.h"
+#include "proto/msg.h"
 #include "unit.h"
 
 #define KIB	1024ull
@@ -218,12 +219,27 @@ START_TEST(access_rules)
 	ck_assert_uint_eq(s->access[0].users.list[0], 0);
 	ck_assert_uint_eq(s->access[0].users.list[1], 1000);
 	ck_assert_uint_eq(s->access[0].groups.count, 0);
-	ck_assert(s->access[0].allow_all);
+	ck_assert_uint_eq(s->access[0].allow, MSG_ACCESS_ALL);
 	ck_assert_uint_eq(s->access[1].users.count, 0);
 	ck_assert_uint_eq(s->access[1].groups.count, 2);
 	ck_assert_uint_eq(s->access[1].groups.list[0], 7);
 	ck_assert_uint_eq(s->access[1].groups.list[1], 4294967294u);
-	ck_assert(s->access[1].allow_all);
+	ck_assert_uint_eq(s->access[1].allow, MSG_ACCESS_ALL);
+	fixture_free(&fx);
+}
+END_TEST
+
+START_TEST(access_levels)
+{
+	struct fixture fx;
+	const struct config_session *s;
+
+	fixture_init(&fx);
+	s = session_with(&fx, "access {\nusers = 0\nallow = write\n}\n"
+	    "access {\nusers = 0\nallow = { reset, write }\n}");
+	ck_assert_uint_eq(s->access[0].allow,
+	    MSG_ACCESS_ALL & ~(uint32_t)MSG_ACCESS_RESET);
+	ck_assert_uint_eq(s->access[1].allow, MSG_ACCESS_ALL);
 	fixture_free(&fx);
 }
 END_TEST
@@ -558,6 +574,7 @@ main(void)
 	tcase_add_test(tc, all_daemon_keys);
 	tcase_add_test(tc, all_session_keys);
 	tcase_add_test(tc, access_rules);
+	tcase_add_test(tc, access_levels);
 	tcase_add_loop_test(tc, portal, 0,
 	    (int)(sizeof(portals) / sizeof(portals[0])));
 	tcase_add_test(tc, startup);

@@ -173,6 +173,7 @@ fx_attach(void)
 	};
 	struct session_attach how = {
 		.ops = &ops, .arg = c, .name = "test", .events = 0xff,
+		.access = MSG_ACCESS_ALL,
 	};
 
 	ck_assert_uint_lt(fx.nclients, MAX_CLIENTS);
