@@ -24,6 +24,8 @@ _iscsimux_options() {
 	read)		echo --offset --length --chunk --queue-depth ;;
 	write)		echo --offset --length --chunk --queue-depth \
 			    --verify ;;
+	abort)		echo --clear-aca --clear-task-set ;;
+	reset)		echo --target ;;
 	raw)		echo --adopt-fd --portal --script ;;
 	esac
 	echo --help --json --socket --timeout --verbose --version
@@ -36,9 +38,9 @@ _iscsimux() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-[AbcfiloPpqsSt]|--adopt-fd|--chunk|--count|--interval|\
+		-[AbcfiloPpqsStT]|--adopt-fd|--chunk|--count|--interval|\
 		--length|--offset|--portal|--queue-depth|--script|--size|\
-		--socket|--timeout|--vpd)
+		--socket|--target|--timeout|--vpd)
 			((i++)) ;;
 		-*) ;;
 		*) given+=("${COMP_WORDS[i]}") ;;
@@ -55,6 +57,10 @@ _iscsimux() {
 		    characteristics provisioning' -- "$cur")
 		return
 		;;
+	-T|--target)
+		mapfile -t COMPREPLY < <(compgen -W 'warm cold' -- "$cur")
+		return
+		;;
 	-[AbciloPqst]|--adopt-fd|--chunk|--count|--interval|--length|\
 	--offset|--portal|--queue-depth|--size|--timeout)
 		return
@@ -67,8 +73,8 @@ _iscsimux() {
 	fi
 	case ${#given[@]}:${given[0]} in
 	0:*)
-		mapfile -t COMPREPLY < <(compgen -W 'capacity inquiry list
-		    luns ping raw read submit wait write' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'abort capacity
+		    inquiry list luns ping raw read reset submit wait write' -- "$cur")
 		;;
 	1:list|1:raw)
 		;;
