@@ -109,6 +109,7 @@ struct config_session {
 	uint32_t		 max_outstanding_r2t;
 	uint32_t		 default_time2wait;	/* s */
 	uint32_t		 default_time2retain;	/* s */
+	uint32_t		 text_timeout;		/* ms */
 	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;
 };

@@ -105,6 +105,9 @@ const struct config_key config_keys[] = {
 	SESSION("default-time2retain", config_set_seconds,
 	    default_time2retain, RANGE(0, 3600, "0s")),
 
+	SESSION("text-timeout", config_set_time, text_timeout,
+	    RANGE(100, HOUR, "30s")),
+
 	ACCESS("users", config_set_users, users, .list = true),
 	ACCESS("groups", config_set_groups, groups, .list = true),
 	ACCESS("allow", config_set_allow, allow, .list = true,

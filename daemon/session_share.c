@@ -17,6 +17,7 @@
 
 /* Of a session without a configuration, in ms. */
 #define SHARED_LOGOUT_TIMEOUT	5000
+#define SHARED_TEXT_TIMEOUT	30000	/* ms */
 
 /* A configuration in one piece. */
 struct shared_config {
@@ -48,6 +49,7 @@ make_config(const struct session_shared *what)
 		.portal = { .text = c->portal, .host = c->portal },
 		.target = c->target,
 		.logout_timeout = SHARED_LOGOUT_TIMEOUT,
+		.text_timeout = SHARED_TEXT_TIMEOUT,
 		.access_count = 1,
 		.access = &c->access,
 	};

@@ -113,8 +113,8 @@ task_watch_answer(struct task *t)
 }
 
 /*
- * Start the r2t-timeout anew while the target waits for the client's data
- * or for the next request of a Text exchange, or stop it.  A client that
+ * Start the r2t-timeout anew while the target waits for the client's data,
+ * the text-timeout for the next request of a Text exchange, or stop it.  A client that
  * holds those back holds a task of the target.
  */
 void
@@ -124,8 +124,9 @@ task_watch_progress(struct task *t)
 
 	if (t->owner != NULL && t->end == TASK_END_NONE &&
 	    (t->text_more || r2t_wanted(t) != NULL))
-		t->stall_at = loop_now(s->worker->loop) +
-		    s->worker->config->limits.r2t_timeout;
+		t->stall_at = loop_now(s->worker->loop) + (t->text_more ?
+		    s->config->text_timeout :
+		    s->worker->config->limits.r2t_timeout);
 	else
 		t->stall_at = 0;
 	timer_update(t);

@@ -120,6 +120,7 @@ START_TEST(session_defaults)
 	ck_assert_uint_eq(s->max_outstanding_r2t, 1);
 	ck_assert_uint_eq(s->default_time2wait, 2);
 	ck_assert_uint_eq(s->default_time2retain, 0);
+	ck_assert_uint_eq(s->text_timeout, 30000);
 	ck_assert_uint_eq(s->access_count, 0);
 	fixture_free(&fx);
 }
@@ -180,7 +181,7 @@ START_TEST(all_session_keys)
 	    "max-burst-length = 512\n first-burst-length = 512\n"
 	    "initial-r2t = yes\n immediate-data = no\n"
 	    "max-outstanding-r2t = 16\n default-time2wait = 60m\n"
-	    "default-time2retain = 20000ms");
+	    "default-time2retain = 20000ms\ntext-timeout = 2m");
 	ck_assert(s->isid_set);
 	ck_assert_mem_eq(s->isid, isid, sizeof(isid));
 	ck_assert_uint_eq(s->connect_timeout, 1000);
@@ -201,6 +202,7 @@ START_TEST(all_session_keys)
 	ck_assert_uint_eq(s->max_outstanding_r2t, 16);
 	ck_assert_uint_eq(s->default_time2wait, 3600);
 	ck_assert_uint_eq(s->default_time2retain, 20);
+	ck_assert_uint_eq(s->text_timeout, 120000);
 	fixture_free(&fx);
 }
 END_TEST
