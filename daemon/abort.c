@@ -381,7 +381,8 @@ describe(const struct task *tmf, char *buf, size_t size)
 		snprintf(where, sizeof(where), " of LUN 0x%016" PRIx64,
 		    tmf->lun);
 	if (tmf->owner == NULL)
-		snprintf(buf, size, "%s%s by a client that no longer waits for it",
+		snprintf(buf, size, "%s%s by a client that has "
+		    "gone or given up",
 		    iscsi_tmf_name(tmf->function), where);
 	else
 		snprintf(buf, size, "%s%s by client %s (pid %d)",

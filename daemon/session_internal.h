@@ -112,7 +112,7 @@ struct task {
 	bool			 ref_immediate;
 	uint32_t		 client_sns[2];	/* CmdSN, ExpStatSN as submitted */
 	uint8_t			 opcode;	/* enum iscsi_opcode */
-	uint8_t			 function;	/* TMF, or what ended it unsent */
+	uint8_t			 function;	/* TMF, or what ended it */
 	uint8_t			 kind;		/* enum task_kind */
 	uint8_t			 state;		/* enum task_state */
 	uint8_t			 end;		/* enum task_end */

@@ -42,7 +42,8 @@ make_config(const struct session_shared *what)
 	strlcpy(c->target, what->params->target, sizeof(c->target));
 	c->uid = what->uid;
 	c->access = (struct config_access){
-		.users = { .count = 1, .list = &c->uid }, .allow = MSG_ACCESS_ALL,
+		.users = { .count = 1, .list = &c->uid },
+		.allow = MSG_ACCESS_ALL,
 	};
 	c->config = (struct config_session){
 		.name = c->name,

@@ -114,8 +114,8 @@ task_watch_answer(struct task *t)
 
 /*
  * Start the r2t-timeout anew while the target waits for the client's data,
- * the text-timeout for the next request of a Text exchange, or stop it.  A client that
- * holds those back holds a task of the target.
+ * the text-timeout for the next request of a Text exchange, or stop it.  A
+ * client that holds those back holds a task of the target.
  */
 void
 task_watch_progress(struct task *t)

@@ -30,7 +30,8 @@ defaults(void)
 	fx.sconf = (struct config_session){
 		.name = name, .portal = { host, host, 0 }, .target = target,
 		.connect_timeout = 60000, .login_timeout = 60000,
-		.text_timeout = 60000, .logout_timeout = 60000, .reconnect_interval = 1,
+		.text_timeout = 60000,
+		.logout_timeout = 60000, .reconnect_interval = 1,
 		.header_digest = { 1, { CONFIG_DIGEST_NONE } },
 		.data_digest = { 1, { CONFIG_DIGEST_NONE } },
 		.max_recv_data_segment_length = 262144,
