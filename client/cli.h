@@ -30,6 +30,13 @@ enum cli_status {
 	CLI_UNKNOWN = 4		/* nobody knows whether it was done */
 };
 
+/* What reset is to reach. */
+enum cli_target {
+	CLI_TARGET_NONE,	/* a LUN */
+	CLI_TARGET_WARM,
+	CLI_TARGET_COLD
+};
+
 /* What the command line says; sizes in bytes, times in ms. */
 struct cli_options {
 	const char	*socket;
@@ -53,6 +60,9 @@ struct cli_options {
 	const char	*credentials;	/* a session's; NULL is none */
 	const char	*script;
 	int		 adopt_fd;	/* -1 is none */
+	bool		 clear_task_set;	/* abort */
+	bool		 clear_aca;
+	enum cli_target	 target;	/* reset */
 };
 
 struct cli {
@@ -201,6 +211,8 @@ enum cli_status cli_capacity(struct cli *c);
 enum cli_status cli_read(struct cli *c);
 enum cli_status cli_write(struct cli *c);
 enum cli_status cli_submit(struct cli *c);
+enum cli_status cli_abort(struct cli *c);
+enum cli_status cli_reset(struct cli *c);
 enum cli_status cli_raw(struct cli *c);
 enum cli_status cli_discover(struct cli *c);
 

@@ -66,6 +66,18 @@ static const struct command commands[] = {
 	    "  -l, --length BYTES     how much (default: all of the input)\n"
 	    "  -w, --verify           read each block back and compare\n"
 	    CLI_TRANSFER_HELP },
+	{ "abort", NEEDS_LUN, "CK", cli_abort, "SESSION/LUN",
+	    "Ends all tasks of this initiator on a logical unit, other "
+	    "clients' too.\n\n"
+	    "  -C, --clear-aca        end an ACA condition instead (CLEAR "
+	    "ACA)\n"
+	    "  -K, --clear-task-set   CLEAR TASK SET: maybe other "
+	    "initiators' tasks, too\n" },
+	{ "reset", NEEDS_LUN, "T", cli_reset, "SESSION[/LUN]",
+	    "Resets a logical unit, for all clients and initiators.\n\n"
+	    "  -T, --target warm|cold the whole target instead; cold also "
+	    "ends its\n"
+	    "                         connections\n" },
 	{ "submit", NEEDS_PDU, "", cli_submit, "SESSION[/LUN] PDU...",
 	    "Sends one PDU and shows what comes back, field by field.\n\n"
 	    "A PDU is its bytes in hexadecimal, or its name and fields, as "
@@ -76,7 +88,7 @@ static const struct command commands[] = {
 	{ "discover", NEEDS_PORTAL, "LC", cli_discover, "PORTAL",
 	    "Asks a portal which targets it knows; for admins.\n\n"
 	    "  -L, --login            add a session for each of them\n"
-	    "  -C, --credentials NAME log in with the discovery-chap-* keys of "
+	    "  -a, --credentials NAME log in with the discovery-chap-* keys of "
 	    "this session\n\n"
 	    "-S is the daemon's control socket here (ISCSIMUX_CONTROL, or\n"
 	    ISCSIMUX_RUNDIR "/control.sock).\n" },

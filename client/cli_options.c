@@ -31,8 +31,10 @@ static const struct option options[] = {
 	{ "version", no_argument, NULL, 'V' },
 	{ "adopt-fd", required_argument, NULL, 'A' },
 	{ "chunk", required_argument, NULL, 'b' },
+	{ "clear-aca", no_argument, NULL, 'C' },
+	{ "clear-task-set", no_argument, NULL, 'K' },
 	{ "count", required_argument, NULL, 'c' },
-	{ "credentials", required_argument, NULL, 'C' },
+	{ "credentials", required_argument, NULL, 'a' },
 	{ "hex", no_argument, NULL, 'x' },
 	{ "interval", required_argument, NULL, 'i' },
 	{ "length", required_argument, NULL, 'l' },
@@ -42,6 +44,7 @@ static const struct option options[] = {
 	{ "queue-depth", required_argument, NULL, 'q' },
 	{ "script", required_argument, NULL, 'f' },
 	{ "size", required_argument, NULL, 's' },
+	{ "target", required_argument, NULL, 'T' },
 	{ "verify", no_argument, NULL, 'w' },
 	{ "vpd", required_argument, NULL, 'p' },
 	{ NULL, 0, NULL, 0 }
@@ -64,8 +67,9 @@ cli_option_name(int letter)
 		['o'] = "--offset", ['p'] = "--vpd", ['q'] = "--queue-depth",
 		['s'] = "--size", ['w'] = "--verify", ['x'] = "--hex",
 		['A'] = "--adopt-fd", ['P'] = "--portal",
-		['f'] = "--script", ['C'] = "--credentials",
-		['L'] = "--login" };
+		['f'] = "--script", ['a'] = "--credentials",
+		['L'] = "--login", ['C'] = "--clear-aca",
+		['K'] = "--clear-task-set", ['T'] = "--target" };
 
 	return names[letter];
 }
@@ -158,6 +162,18 @@ parse_page(const char *text, int *page)
 	return true;
 }
 
+static bool
+parse_target(const char *text, enum cli_target *target)
+{
+	if (strcmp(text, "warm") == 0)
+		*target = CLI_TARGET_WARM;
+	else if (strcmp(text, "cold") == 0)
+		*target = CLI_TARGET_COLD;
+	else
+		return false;
+	return true;
+}
+
 bool
 cli_parse_lun(const char *text, unsigned *lun)
 {
@@ -186,7 +202,7 @@ take_value(struct cli_options *o, int letter, const char *value)
 	case 'c':
 		return parse_number(value, 0, 1000000000, &o->count) ? NULL :
 		    "a number";
-	case 'C':
+	case 'a':
 		o->credentials = value;
 		return *value != '\0' ? NULL : "the name of a session";
 	case 'f':
@@ -214,6 +230,9 @@ take_value(struct cli_options *o, int letter, const char *value)
 	case 's':
 		return parse_bytes_32(value, 0, PING_SIZE_MAX, &o->size) ?
 		    NULL : "bytes, at most 256K";
+	case 'T':
+		return parse_target(value, &o->target) ? NULL :
+		    "warm or cold";
 	case 'S':
 		o->socket = value;
 		o->socket_given = true;
@@ -242,6 +261,12 @@ take_switch(struct cli_options *o, int letter)
 		break;
 	case 'x':
 		o->hex = true;
+		break;
+	case 'C':
+		o->clear_aca = true;
+		break;
+	case 'K':
+		o->clear_task_set = true;
 		break;
 	}
 }
@@ -284,9 +309,8 @@ cli_options(struct cli_options *o, int argc, char **argv, char *given,
 	int letter;
 
 	set_defaults(o);
-	while ((letter = getopt_long(argc, argv, "A:b:c:C:f:hi:jl:Lo:p:P:q:s:"
-	    "S:t:vVwx",
-	    options, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, "a:A:b:c:Cf:hi:jKl:Lo:p:P:q:"
+	    "s:S:t:T:vVwx", options, NULL)) != -1) {
 		/* The rest is still to be put behind the options. */
 		if (letter == 'h' || letter == 'V') {
 			end = letter == 'h' ? CLI_OPTIONS_HELP :

@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "daemon/session_internal.h"
 #include "proto/iscsi.h"
@@ -21,6 +22,28 @@ can_abort(const struct task *t)
 	return t->opcode == ISCSI_OP_SCSI_CMD || t->opcode == ISCSI_OP_TEXT_REQ;
 }
 
+/*
+ * Is this a command that the function would end, if it was sent before it
+ * (section 4.2.3.2)?
+ */
+static bool
+is_in_scope(const struct task *t, const struct task *tmf)
+{
+	if (t->kind != TASK_CLIENT || t->opcode != ISCSI_OP_SCSI_CMD)
+		return false;
+	switch (tmf->function) {
+	case ISCSI_TMF_ABORT_TASK_SET:
+	case ISCSI_TMF_CLEAR_TASK_SET:
+	case ISCSI_TMF_LUN_RESET:
+		return t->lun == tmf->lun;
+	case ISCSI_TMF_TARGET_WARM_RESET:
+	case ISCSI_TMF_TARGET_COLD_RESET:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool
 is_affected(const struct task *t, const struct task *tmf)
 {
@@ -28,17 +51,48 @@ is_affected(const struct task *t, const struct task *tmf)
 		return false;
 	if (tmf->function == ISCSI_TMF_ABORT_TASK)
 		return t->slot.itt == tmf->ref_itt && can_abort(t);
-	if (t->opcode != ISCSI_OP_SCSI_CMD)
-		return false;
-	switch (tmf->function) {
-	case ISCSI_TMF_ABORT_TASK_SET:
-	case ISCSI_TMF_CLEAR_TASK_SET:
-	case ISCSI_TMF_LUN_RESET:
-		return t->lun == tmf->lun && serial_lt(t->cmdsn, tmf->cmdsn);
-	case ISCSI_TMF_TARGET_WARM_RESET:
-		return serial_lt(t->cmdsn, tmf->cmdsn);
-	default:
-		return false;
+	return is_in_scope(t, tmf) && serial_lt(t->cmdsn, tmf->cmdsn);
+}
+
+/*
+ * While a client's function that ends many tasks is outstanding, no command
+ * may slip in that the target might end or not: nobody could tell its fate.
+ */
+bool
+abort_holds(const struct task *tmf, const struct task *t)
+{
+	return tmf != NULL && tmf->kind == TASK_CLIENT && is_in_scope(t, tmf);
+}
+
+/* The same for requests of every kind and LUN. */
+bool
+abort_holds_all(const struct task *tmf)
+{
+	return tmf != NULL && tmf->kind == TASK_CLIENT &&
+	    (tmf->function == ISCSI_TMF_TARGET_WARM_RESET ||
+	    tmf->function == ISCSI_TMF_TARGET_COLD_RESET);
+}
+
+/*
+ * The function is about to go out: the commands that its client submitted
+ * before it, but that were not sent, are to end as well.  The target will not
+ * know of them.
+ */
+static void
+end_own_unsent(struct task *tmf)
+{
+	struct task *t, *next;
+
+	if (tmf->owner == NULL)
+		return;
+	for (t = TAILQ_FIRST(&tmf->owner->tasks); t != NULL && t != tmf;
+	    t = next) {
+		next = TAILQ_NEXT(t, owner_link);
+		if (t->state != TASK_QUEUED || t->end != TASK_END_NONE ||
+		    !is_in_scope(t, tmf))
+			continue;
+		t->function = tmf->function;
+		abort_task(t, TASK_END_TMF);
 	}
 }
 
@@ -76,6 +130,7 @@ abort_tmf_sent(struct task *tmf)
 		}
 		return;
 	}
+	end_own_unsent(tmf);
 	for (slot = router_next(s->router, NULL); slot != NULL;
 	    slot = router_next(s->router, slot)) {
 		struct task *t = (struct task *)(void *)slot;
@@ -312,33 +367,52 @@ abort_request(struct task *tmf)
 	return false;
 }
 
+/*
+ * What the function did and whose it was, in words: "LOGICAL UNIT RESET of LUN
+ * 0x0001000000000000 by client backup (pid 123)".
+ */
+static void
+describe(const struct task *tmf, char *buf, size_t size)
+{
+	char where[32] = "";
+
+	if (tmf->function != ISCSI_TMF_ABORT_TASK &&
+	    !abort_holds_all(tmf))
+		snprintf(where, sizeof(where), " of LUN 0x%016" PRIx64,
+		    tmf->lun);
+	if (tmf->owner == NULL)
+		snprintf(buf, size, "%s%s by a client that has "
+		    "gone or given up",
+		    iscsi_tmf_name(tmf->function), where);
+	else
+		snprintf(buf, size, "%s%s by client %s (pid %d)",
+		    iscsi_tmf_name(tmf->function), where, tmf->owner->name,
+		    (int)tmf->owner->pid);
+}
+
 /* One task that a completed task management function ended. */
 static void
-end_affected(struct task *t, const struct task *tmf)
+end_affected(struct task *t, const struct task *tmf, const char *what)
 {
 	char text[MSG_TEXT_MAX + 1];
-	bool own = t->owner == tmf->owner;
 
 	if (t->owner != NULL) {
-		snprintf(text, sizeof(text), "ended by %s%s",
-		    iscsi_tmf_name(tmf->function),
-		    own ? "" : " of another client");
-		task_outcome(t, MSG_OUTCOME_ABORTED,
-		    own ? MSG_R_CANCELLED : MSG_R_RESET, 0, text);
+		snprintf(text, sizeof(text), "ended by %s", what);
+		task_outcome(t, MSG_OUTCOME_ABORTED, t->owner == tmf->owner ?
+		    MSG_R_CANCELLED : MSG_R_RESET, 0, text);
 	}
 	abort_retire(t);
 }
 
 static void
-announce_reset(const struct task *tmf)
+announce_reset(const struct task *tmf, const char *what)
 {
 	struct msg_event e = {
 		.kind = MSG_EVENT_RESET, .count = 1,
 		.lun = tmf->lun, .code = tmf->function,
 	};
 
-	snprintf(e.text, sizeof(e.text), "%s by another client",
-	    iscsi_tmf_name(tmf->function));
+	strlcpy(e.text, what, sizeof(e.text));
 	session_event(tmf->session, &e, tmf->owner);
 }
 
@@ -351,8 +425,10 @@ abort_tmf_response(struct task *tmf, uint8_t response)
 {
 	struct session *s = tmf->session;
 	bool one = tmf->function == ISCSI_TMF_ABORT_TASK;
+	char what[MSG_TEXT_MAX / 2 + 1];
 	struct router_slot *slot;
 
+	describe(tmf, what, sizeof(what));
 	if (!(one ? concludes(response) : response == 0))
 		return;
 	for (slot = router_next(s->router, NULL); slot != NULL;
@@ -360,8 +436,8 @@ abort_tmf_response(struct task *tmf, uint8_t response)
 		struct task *t = (struct task *)(void *)slot;
 
 		if (is_affected(t, tmf))
-			end_affected(t, tmf);
+			end_affected(t, tmf, what);
 	}
 	if (!one && tmf->function != ISCSI_TMF_CLEAR_ACA)
-		announce_reset(tmf);
+		announce_reset(tmf, what);
 }

@@ -112,14 +112,16 @@ uint32_t
 access_granted(const struct config_session *s, const struct peer *peer,
     uid_t self)
 {
+	uint32_t granted = 0;
+
 	if (peer_is_trusted(peer, self))
 		return MSG_ACCESS_ALL;
 	for (size_t i = 0; i < s->access_count; i++) {
-		if (s->access[i].allow_all && peer_is_among(peer,
-		    &s->access[i].users, &s->access[i].groups))
-			return MSG_ACCESS_ALL;
+		if (peer_is_among(peer, &s->access[i].users,
+		    &s->access[i].groups))
+			granted |= s->access[i].allow;
 	}
-	return 0;
+	return granted;
 }
 
 /* Where a raw connection goes, as portals are written in rules. */

@@ -31,8 +31,8 @@ int peer_get(int fd, struct peer *peer);
 void peer_free(struct peer *peer);
 
 /*
- * The access (OR of enum msg_access) that `peer` has to the session; 0 is
- * none.  `self` is the daemon's own uid.
+ * The access (OR of enum msg_access) that `peer` has to the session by all
+ * rules that it matches; 0 is none.  `self` is the daemon's own uid.
  */
 uint32_t access_granted(const struct config_session *s,
     const struct peer *peer, uid_t self);

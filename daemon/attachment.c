@@ -228,7 +228,7 @@ submit_request(struct attachment *a, struct txpdu *pdu, uint64_t cookie,
 		return SUBMIT_NOT_SENT;
 	}
 	s->stats.outcomes[MSG_OUTCOME_REFUSED]++;
-	if (!guard_request(s, pdu, why))
+	if (!guard_request(s, a->access, pdu, why))
 		return SUBMIT_REFUSED;
 	/* Task management may end what it waits for. */
 	if (s->worker->draining &&

@@ -83,13 +83,12 @@ struct config_ids {
 
 /*
  * One access rule.  A client matches if its uid is in `users` or one of its
- * groups is in `groups`; at least one of the two is not empty.  Rules are
- * all-or-nothing so far: who matches may do everything.
+ * groups is in `groups`; at least one of the two is not empty.
  */
 struct config_access {
 	struct config_ids	 users;
 	struct config_ids	 groups;
-	bool			 allow_all;	/* always true */
+	uint32_t		 allow;		/* enum msg_access, combined */
 };
 
 /*
@@ -166,6 +165,7 @@ struct config_session {
 	uint32_t		 keepalive_interval;	/* ms; 0: never */
 	uint32_t		 keepalive_timeout;	/* ms */
 	bool			 async_logout_drop;	/* else log out */
+	uint32_t		 text_timeout;		/* ms */
 	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;
 };

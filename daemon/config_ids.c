@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "daemon/config_priv.h"
+#include "proto/msg.h"
 
 /* Is `text` written in digits, so no name?  Then the id to `id`, which is
  * CONFIG_NO_ID if it is too large. */
@@ -159,37 +160,49 @@ config_set_groups(struct config_load *ld, const struct config_key *key,
 	ids_set(ld, key, v, n, field, true);
 }
 
-static bool
-ids_is_later_level(const char *word)
-{
-	static const char *const words[] = { "read", "write", "manage",
-	    "reset", "task-attributes", "exclusive" };
+/* The levels of a rule; those without bits are not enforced yet. */
+static const struct {
+	const char	*name;
+	uint32_t	 bits;
+} levels[] = {
+	{ "all", MSG_ACCESS_ALL },
+	{ "write", MSG_ACCESS_ALL & ~(uint32_t)MSG_ACCESS_RESET },
+	{ "reset", MSG_ACCESS_RESET },
+	{ "read", 0 }, { "manage", 0 }, { "task-attributes", 0 },
+	{ "exclusive", 0 },
+};
 
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strcmp(word, words[i]) == 0)
-			return true;
-	return false;
+static void
+allow_one(struct config_load *ld, const struct config_key *key,
+    const struct config_value *v, uint32_t *allow)
+{
+	size_t i, n = sizeof(levels) / sizeof(levels[0]);
+
+	for (i = 0; i < n && strcmp(v->text, levels[i].name) != 0; i++)
+		continue;
+	if (i == n || levels[i].bits == 0)
+		config_fail(ld, &v->at, key->name, i == n ?
+		    "'%.80s' is unknown: use all, write or reset" :
+		    "'%.80s' is not available in this version: use all, write "
+		    "or reset", v->text);
+	else if ((*allow & levels[i].bits) != 0)
+		config_fail(ld, &v->at, key->name, "'%.80s' is repeated, or "
+		    "part of 'all': remove it", v->text);
+	else
+		*allow |= levels[i].bits;
 }
 
 void
 config_set_allow(struct config_load *ld, const struct config_key *key,
     const struct config_value *v, size_t n, void *field)
 {
-	bool *all = field;
+	uint32_t *allow = field;
 
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(v[i].text, "all") != 0)
-			config_fail(ld, &v[i].at, key->name,
-			    ids_is_later_level(v[i].text) ?
-			    "'%.80s' is not available yet: rules are "
-			    "all-or-nothing in this version, use all" :
-			    "'%.80s' is unknown: use all", v[i].text);
-		else if (*all)
-			config_fail(ld, &v[i].at, key->name,
-			    "'all' is repeated: remove it");
-		else
-			*all = true;
-	}
+	for (size_t i = 0; i < n; i++)
+		allow_one(ld, key, &v[i], allow);
+	if (*allow == MSG_ACCESS_RESET)
+		config_fail(ld, &v[0].at, key->name, "'reset' goes with "
+		    "'write': use { write, reset }");
 }
 
 void

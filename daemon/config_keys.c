@@ -148,9 +148,12 @@ const struct config_key config_keys[] = {
 	SESSION("async-logout", config_set_async_logout, async_logout_drop,
 	    .def = "logout"),
 
+	SESSION("text-timeout", config_set_time, text_timeout,
+	    RANGE(100, HOUR, "30s")),
+
 	ACCESS("users", config_set_users, users, .list = true),
 	ACCESS("groups", config_set_groups, groups, .list = true),
-	ACCESS("allow", config_set_allow, allow_all, .list = true,
+	ACCESS("allow", config_set_allow, allow, .list = true,
 	    .required = true),
 	{ CONFIG_BLOCK_ACCESS, "luns", config_set_luns, .list = true },
 

@@ -244,7 +244,7 @@ config_set config_set_user;	/* struct config, user, uid and gid */
 config_set config_set_group;	/* struct config, data_socket_group and gid */
 config_set config_set_users;	/* struct config_ids */
 config_set config_set_groups;	/* struct config_ids */
-config_set config_set_allow;	/* bool */
+config_set config_set_allow;	/* uint32_t, enum msg_access */
 config_set config_set_luns;	/* nothing: refused */
 
 /* Print a size or a time the way one would write it ("64K", "1500ms") to

@@ -121,8 +121,37 @@ check_command(const struct session *s, const struct txpdu *pdu,
 	    check_unsolicited(s, bhs, why);
 }
 
+/* Task management functions of RFC 7143 and RFC 7144. */
 static bool
-check_tmf(const uint8_t *bhs, struct refusal *why)
+check_function(uint8_t function, struct refusal *why)
+{
+	if (function >= ISCSI_TMF_ABORT_TASK &&
+	    function <= ISCSI_TMF_TARGET_COLD_RESET)
+		return true;
+	if (function == ISCSI_TMF_TASK_REASSIGN)
+		return guard_no(why, MSG_R_NOT_SUPPORTED, "TASK REASSIGN needs "
+		    "error recovery level 2, the session has 0");
+	if (function >= ISCSI_TMF_QUERY_TASK &&
+	    function <= ISCSI_TMF_QUERY_ASYNC_EVENT)
+		return guard_no(why, MSG_R_NOT_SUPPORTED, "%s needs "
+		    "iSCSIProtocolLevel 2, which the session has not "
+		    "negotiated", iscsi_tmf_name(function));
+	return guard_no(why, MSG_R_NOT_SUPPORTED, "there is no task "
+	    "management function %u", function);
+}
+
+/* Functions that reach beyond the caller's own task. */
+static bool
+needs_reset(uint8_t function)
+{
+	return (function >= ISCSI_TMF_ABORT_TASK_SET &&
+	    function <= ISCSI_TMF_TARGET_COLD_RESET) ||
+	    function == ISCSI_TMF_NEXUS_RESET;
+}
+
+static bool
+check_tmf(const struct session *s, uint32_t access, const uint8_t *bhs,
+    struct refusal *why)
 {
 	uint8_t function = bhs[ISCSI_OFF_FLAGS] & ISCSI_TMF_FUNCTION_MASK;
 	uint32_t rtt = get_be32(bhs + ISCSI_OFF_RTT);
@@ -130,21 +159,14 @@ check_tmf(const uint8_t *bhs, struct refusal *why)
 	if (!iscsi_is_immediate(bhs))
 		return guard_no(why, MSG_R_BAD_FIELD, "task management must "
 		    "have the I bit");
-	switch (function) {
-	case ISCSI_TMF_ABORT_TASK:
-		return true;
-	case ISCSI_TMF_ABORT_TASK_SET:
-	case ISCSI_TMF_CLEAR_ACA:
-	case ISCSI_TMF_CLEAR_TASK_SET:
-	case ISCSI_TMF_LUN_RESET:
-	case ISCSI_TMF_TARGET_WARM_RESET:
-		break;
-	default:
-		return guard_no(why, MSG_R_NOT_SUPPORTED, "task management "
-		    "function %u is not available on a shared session",
-		    function);
-	}
-	if (rtt != ISCSI_TAG_NONE)
+	if (needs_reset(function) && (access & MSG_ACCESS_RESET) == 0)
+		return guard_no(why, MSG_R_NOT_PERMITTED, "%s reaches beyond "
+		    "your own tasks: you need the access 'reset' to session "
+		    "%s, by a rule with allow = { write, reset } or all",
+		    iscsi_tmf_name(function), s->config->name);
+	if (!check_function(function, why))
+		return false;
+	if (function != ISCSI_TMF_ABORT_TASK && rtt != ISCSI_TAG_NONE)
 		return guard_no(why, MSG_R_BAD_FIELD, "the Referenced Task "
 		    "Tag must be 0xffffffff for %s", iscsi_tmf_name(function));
 	return true;
@@ -215,10 +237,13 @@ check_lengths(const struct session *s, const struct txpdu *pdu,
 	return true;
 }
 
-/* May this request open a task?  Else `why` is filled. */
+/*
+ * May this request of a client with that access open a task?  Else `why` is
+ * filled.
+ */
 bool
-guard_request(const struct session *s, const struct txpdu *pdu,
-    struct refusal *why)
+guard_request(const struct session *s, uint32_t access,
+    const struct txpdu *pdu, struct refusal *why)
 {
 	const uint8_t *bhs = pdu->bhs;
 
@@ -231,7 +256,7 @@ guard_request(const struct session *s, const struct txpdu *pdu,
 	case ISCSI_OP_SCSI_CMD:
 		return check_command(s, pdu, why);
 	case ISCSI_OP_TMF_REQ:
-		return check_tmf(bhs, why);
+		return check_tmf(s, access, bhs, why);
 	case ISCSI_OP_TEXT_REQ:
 		return check_text(pdu, why);
 	case ISCSI_OP_NOP_OUT:

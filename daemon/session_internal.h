@@ -82,6 +82,7 @@ enum task_end {
 	TASK_END_CANCELLED,
 	TASK_END_DEADLINE,
 	TASK_END_R2T,		/* no progress for r2t-timeout */
+	TASK_END_TMF,		/* unsent, by a function of its own client */
 	TASK_END_ORPHAN		/* its client is gone */
 };
 
@@ -122,7 +123,7 @@ struct task {
 	bool			 ref_immediate;
 	uint32_t		 client_sns[2];	/* CmdSN, ExpStatSN as submitted */
 	uint8_t			 opcode;	/* enum iscsi_opcode */
-	uint8_t			 function;	/* TMF */
+	uint8_t			 function;	/* TMF, or what ended it */
 	uint8_t			 kind;		/* enum task_kind */
 	uint8_t			 state;		/* enum task_state */
 	uint8_t			 end;		/* enum task_end */
@@ -402,6 +403,8 @@ void abort_overdue(struct task *t);
 void abort_response(struct task *abort, uint8_t response);
 bool abort_request(struct task *tmf);
 void abort_tmf_response(struct task *tmf, uint8_t response);
+bool abort_holds(const struct task *tmf, const struct task *t);
+bool abort_holds_all(const struct task *tmf);
 void abort_retire(struct task *t);
 
 /* async.c */
@@ -414,8 +417,8 @@ void gap_answered(struct session *s);
 bool gap_open(const struct session *s);
 
 /* guard.c */
-bool guard_request(const struct session *s, const struct txpdu *pdu,
-    struct refusal *why);
+bool guard_request(const struct session *s, uint32_t access,
+    const struct txpdu *pdu, struct refusal *why);
 bool guard_data_out(const struct session *s, struct task *t,
     const struct txpdu *pdu, struct refusal *why);
 bool guard_text_more(const struct session *s, const struct task *t,
@@ -430,6 +433,7 @@ void session_tx_on_sent(void *arg, struct txpdu *pdu);
 void session_tx_kick(struct session *s);
 void session_tx_request(struct task *t);
 void session_tx_ready(struct attachment *a);
+void session_tx_release(struct session *s);
 void session_tx_data(struct task *t, struct txpdu *pdu);
 int session_tx_answer(struct session *s, const uint8_t *bhs);
 void session_tx_drop_data(struct task *t);

@@ -186,6 +186,11 @@ on_client_task(struct task *t, struct rxpdu *pdu)
 	if (opcode == ISCSI_OP_SCSI_RSP)
 		watch_sense(t, pdu);
 	deliver(t, pdu, final);
+	/* All connections of the target end with it (section 11.5.1). */
+	if (t->function == ISCSI_TMF_TARGET_COLD_RESET &&
+	    opcode == ISCSI_OP_TMF_RSP && pdu->bhs[ISCSI_OFF_RESPONSE] == 0)
+		session_fail(s, "TARGET COLD RESET was answered: function "
+		    "complete");
 	if (final)
 		abort_retire(t);
 }

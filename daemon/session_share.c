@@ -17,6 +17,7 @@
 
 /* Of a session without a configuration, in ms. */
 #define SHARED_LOGOUT_TIMEOUT	5000
+#define SHARED_TEXT_TIMEOUT	30000
 
 /* One rule: the owner may do all. */
 static struct config_access *
@@ -32,7 +33,7 @@ make_access(uid_t uid)
 	}
 	*list = uid;
 	*access = (struct config_access){
-		.users = { .count = 1, .list = list }, .allow_all = true,
+		.users = { .count = 1, .list = list }, .allow = MSG_ACCESS_ALL,
 	};
 	return access;
 }
@@ -50,6 +51,7 @@ make_config(const struct session_shared *what)
 	c->portal.host = strdup(conn_peer(pump_conn(what->pump)));
 	c->target = strdup(what->params->target);
 	c->logout_timeout = SHARED_LOGOUT_TIMEOUT;
+	c->text_timeout = SHARED_TEXT_TIMEOUT;
 	c->access = make_access(what->uid);
 	c->access_count = c->access != NULL ? 1 : 0;
 	if (c->name != NULL && c->portal.text != NULL &&

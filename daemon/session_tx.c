@@ -103,6 +103,16 @@ session_tx_ready(struct attachment *a)
 	session_tx_kick(a->session);
 }
 
+/* What a task management function held may go. */
+void
+session_tx_release(struct session *s)
+{
+	struct attachment *a;
+
+	TAILQ_FOREACH(a, &s->attachments, link)
+		session_tx_ready(a);
+}
+
 /* Queue Data-Out of a task whose request went out. */
 void
 session_tx_data(struct task *t, struct txpdu *pdu)
@@ -417,8 +427,12 @@ next_command(struct session *s)
 
 	while ((a = TAILQ_FIRST(&s->cmd_active)) != NULL) {
 		t = TAILQ_FIRST(&a->cmdq);
-		/* A command waits for all of its burst, see commit_burst(). */
-		if (t == NULL || r2t_wanted(t) != NULL) {
+		/*
+		 * A command waits for all of its burst, see commit_burst(),
+		 * and for the end of a function that holds it.
+		 */
+		if (t == NULL || r2t_wanted(t) != NULL ||
+		    abort_holds(s->tmf, t)) {
 			deactivate_cmd(a);
 			continue;
 		}
@@ -434,20 +448,6 @@ next_command(struct session *s)
 		return NULL;
 	a->cmd_deficit -= cost(t);
 	return commit(t);
-}
-
-/*
- * While a function that ends many tasks is outstanding, no request may slip
- * in that the target might end or not: nobody could tell its fate.
- */
-static bool
-requests_held(const struct session *s)
-{
-	const struct task *tmf = s->tmf;
-
-	return gap_open(s) || (tmf != NULL && tmf->kind == TASK_CLIENT &&
-	    tmf->function != ISCSI_TMF_ABORT_TASK &&
-	    tmf->function != ISCSI_TMF_CLEAR_ACA);
 }
 
 /* The pump's `next`. */
@@ -473,8 +473,8 @@ session_tx_next(void *arg)
 	    (pdu = next_data(s)) != NULL)
 		return pdu;
 	/* Nothing may be requested behind a Logout (section 11.14). */
-	if (s->phase != SESSION_UP || requests_held(s) ||
-	    !sn_window_open(&s->sn))
+	if (s->phase != SESSION_UP || gap_open(s) ||
+	    abort_holds_all(s->tmf) || !sn_window_open(&s->sn))
 		return NULL;
 	pdu = next_text(s);
 	return pdu != NULL ? pdu : next_command(s);

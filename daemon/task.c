@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,9 +115,9 @@ task_watch_answer(struct task *t)
 }
 
 /*
- * Start the r2t-timeout anew while the target waits for the client's data
- * or for the next request of a Text exchange, or stop it.  A client that
- * holds those back holds a task of the target.
+ * Start the r2t-timeout anew while the target waits for the client's data,
+ * the text-timeout for the next request of a Text exchange, or stop it.  A
+ * client that holds those back holds a task of the target.
  */
 void
 task_watch_progress(struct task *t)
@@ -125,8 +126,9 @@ task_watch_progress(struct task *t)
 
 	if (t->owner != NULL && t->end == TASK_END_NONE &&
 	    (t->text_more || r2t_wanted(t) != NULL))
-		t->stall_at = loop_now(s->worker->loop) +
-		    s->worker->config->limits.r2t_timeout;
+		t->stall_at = loop_now(s->worker->loop) + (t->text_more ?
+		    s->config->text_timeout :
+		    s->worker->config->limits.r2t_timeout);
 	else
 		t->stall_at = 0;
 	timer_update(t);
@@ -222,8 +224,10 @@ task_give_turn(struct task *t)
 {
 	struct session *s = t->session;
 
-	if (s->tmf == t)
+	if (s->tmf == t) {
 		s->tmf = NULL;
+		session_tx_release(s);
+	}
 	if (s->nop == t)
 		s->nop = NULL;
 	if (s->text == t)
@@ -326,7 +330,15 @@ deliver_synthetic(struct task *t)
 static void
 end_unsent(struct task *t)
 {
+	char text[MSG_TEXT_MAX + 1];
+
 	switch (t->end) {
+	case TASK_END_TMF:
+		snprintf(text, sizeof(text), "ended by your own %s before it "
+		    "was sent", iscsi_tmf_name(t->function));
+		task_outcome(t, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED,
+		    MSG_TMF_NO_RESPONSE, text);
+		break;
 	case TASK_END_DEADLINE:
 		task_outcome(t, MSG_OUTCOME_TIMED_OUT, MSG_R_DEADLINE,
 		    MSG_TMF_NO_RESPONSE,

@@ -55,7 +55,7 @@ struct msg_welcome {
 	char		daemon[MSG_NAME_MAX + 1];	/* name and version */
 };
 
-/* Access levels; this version grants all or nothing. */
+/* Access levels; this version tells only RESET apart from the others. */
 enum msg_access {
 	MSG_ACCESS_READ = 0x01,
 	MSG_ACCESS_WRITE = 0x02,

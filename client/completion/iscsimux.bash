@@ -25,6 +25,8 @@ _iscsimux_options() {
 	write)		echo --offset --length --chunk --queue-depth \
 			    --verify ;;
 	discover)	echo --credentials --login ;;
+	abort)		echo --clear-aca --clear-task-set ;;
+	reset)		echo --target ;;
 	raw)		echo --adopt-fd --portal --script ;;
 	esac
 	echo --help --json --socket --timeout --verbose --version
@@ -37,10 +39,10 @@ _iscsimux() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-[AbcCfiloPpqsSt]|--adopt-fd|--chunk|--count|--credentials|\
+		-[abAcfiloPpqsStT]|--adopt-fd|--chunk|--count|--credentials|\
 		--interval|\
 		--length|--offset|--portal|--queue-depth|--script|--size|\
-		--socket|--timeout|--vpd)
+		--socket|--target|--timeout|--vpd)
 			((i++)) ;;
 		-*) ;;
 		*) given+=("${COMP_WORDS[i]}") ;;
@@ -57,7 +59,11 @@ _iscsimux() {
 		    characteristics provisioning' -- "$cur")
 		return
 		;;
-	-[AbcCiloPqst]|--adopt-fd|--chunk|--count|--credentials|--interval|--length|\
+	-T|--target)
+		mapfile -t COMPREPLY < <(compgen -W 'warm cold' -- "$cur")
+		return
+		;;
+	-[abAciloPqst]|--adopt-fd|--chunk|--count|--credentials|--interval|--length|\
 	--offset|--portal|--queue-depth|--size|--timeout)
 		return
 		;;
@@ -69,8 +75,8 @@ _iscsimux() {
 	fi
 	case ${#given[@]}:${given[0]} in
 	0:*)
-		mapfile -t COMPREPLY < <(compgen -W 'capacity discover inquiry list
-		    luns ping raw read submit wait write' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'abort capacity discover
+		    inquiry list luns ping raw read reset submit wait write' -- "$cur")
 		;;
 	1:discover|1:list|1:raw)
 		;;

@@ -113,11 +113,11 @@ def chap():
     daemon = Daemon(session("mine", portal, target.iqn, **keys),
                     session("bare", portal, target.iqn, startup="manual",
                             isid="800000000009"))
-    check_equal(rows(daemon.iscsimux("discover", "-C", "mine", portal)),
+    check_equal(rows(daemon.iscsimux("discover", "-a", "mine", portal)),
                 [[target.iqn, portal, "1"]], "table")
     done = daemon.iscsimux("discover", portal, check_status=1)
     check("authentication" in done.stderr, done.stderr)
-    done = daemon.iscsimux("discover", "-C", "bare", portal, check_status=2)
+    done = daemon.iscsimux("discover", "-a", "bare", portal, check_status=2)
     check("discovery-chap-user" in done.stderr, done.stderr)
 
 
@@ -181,7 +181,7 @@ def failures():
             (2, [], [], "which portal"),
             (2, [], [nobody, "more"], "unexpected argument"),
             (2, ["--hex"], [nobody], "--hex"),
-            (1, ["-C", "none"], [nobody], "no session"),
+            (1, ["-a", "none"], [nobody], "no session"),
             (3, ["-S", "/nonexistent/socket"], [nobody], "/nonexistent")):
         done = daemon.iscsimux("discover", *words, *args,
                                check_status=status)

@@ -183,7 +183,8 @@ def dies():
 
 @test("exchanges end by CANCEL, deadline, or for want of a continuation")
 def ended():
-    rig = Rig("--text-split", "10", r2t_timeout="300ms")
+    rig = Rig("--text-split", "10", session_keys={
+        "text_timeout": "300ms"})
     mux, other = rig.mux(), rig.mux()
     for how, outcome, reason in (("cancel", "aborted", "cancelled"),
                                  ("deadline", "timed-out", "deadline"),

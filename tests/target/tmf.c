@@ -65,6 +65,14 @@ abort_task(struct conn *c)
 	return 0;
 }
 
+/* A cold one leaves it to the initiator to close the connection. */
+static bool
+is_target_reset(uint8_t function)
+{
+	return function == ISCSI_TMF_TARGET_WARM_RESET ||
+	    function == ISCSI_TMF_TARGET_COLD_RESET;
+}
+
 /* End the tasks of `c` on `lun`, or on all. */
 static unsigned
 end_tasks(struct conn *c, uint64_t lun, bool all, struct tmf_wait *wait)
@@ -97,7 +105,7 @@ end_task_sets(struct conn *c, uint8_t function, struct tmf_wait *wait)
 {
 	uint64_t lun = iscsi_lun(c->rx.bhs);
 	uint32_t number = (uint32_t)(lun >> 48) & 0x3fff;
-	bool all = function == ISCSI_TMF_TARGET_WARM_RESET;
+	bool all = is_target_reset(function);
 	bool reset = all || function == ISCSI_TMF_LUN_RESET;
 	struct conn *other;
 
@@ -126,7 +134,7 @@ abort_many(struct conn *c, uint8_t function)
 	uint32_t number = (uint32_t)(iscsi_lun(c->rx.bhs) >> 48) & 0x3fff;
 	struct tmf_wait *wait;
 
-	if (function != ISCSI_TMF_TARGET_WARM_RESET &&
+	if (!is_target_reset(function) &&
 	    number >= c->target->options.luns) {
 		tmf_respond(c, iscsi_itt(c->rx.bhs), TMF_NO_LUN);
 		return 0;
@@ -177,6 +185,7 @@ tmf_header(struct conn *c)
 	case ISCSI_TMF_CLEAR_TASK_SET:
 	case ISCSI_TMF_LUN_RESET:
 	case ISCSI_TMF_TARGET_WARM_RESET:
+	case ISCSI_TMF_TARGET_COLD_RESET:
 		return abort_many(c, function);
 	default:
 		tmf_respond(c, iscsi_itt(bhs), TMF_UNSUPPORTED);

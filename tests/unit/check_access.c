@@ -33,15 +33,16 @@ static gid_t groups_other[] = { 50, 2003, 60 };
 static gid_t groups_useless[] = { 1001, 1002 };
 
 static struct config_access rules_user[] = {
-	{ .users = { 1, alice }, .allow_all = true },
+	{ .users = { 1, alice }, .allow = MSG_ACCESS_ALL },
 };
 static struct config_access rules_group[] = {
-	{ .groups = { 1, storage }, .allow_all = true },
+	{ .groups = { 1, storage }, .allow = MSG_ACCESS_ALL },
 };
 static struct config_access rules_both[] = {
-	{ .users = { 1, alice }, .groups = { 1, storage }, .allow_all = true },
+	{ .users = { 1, alice }, .groups = { 1, storage },
+	    .allow = MSG_ACCESS_ALL },
 	{ .users = { 2, two_users }, .groups = { 2, two_groups },
-	    .allow_all = true },
+	    .allow = MSG_ACCESS_ALL },
 };
 
 struct row {
@@ -110,6 +111,22 @@ START_TEST(rule_that_allows_nothing)
 	struct peer peer = { .uid = 1001 };
 
 	ck_assert_uint_eq(access_granted(&s, &peer, SELF), 0);
+}
+END_TEST
+
+/* All rules that match add up. */
+START_TEST(rules_add_up)
+{
+	struct config_access rules[] = {
+		{ .users = { 1, alice }, .allow = MSG_ACCESS_WRITE },
+		{ .users = { 1, alice }, .allow = MSG_ACCESS_RESET },
+		{ .groups = { 1, storage }, .allow = MSG_ACCESS_READ },
+	};
+	struct config_session s = { .access = rules, .access_count = 3 };
+	struct peer peer = { .uid = alice[0] };
+
+	ck_assert_uint_eq(access_granted(&s, &peer, SELF),
+	    MSG_ACCESS_WRITE | MSG_ACCESS_RESET);
 }
 END_TEST
 
@@ -399,6 +416,7 @@ main(void)
 	tcase_add_loop_test(tc, matrix_holds, 0,
 	    (int)(sizeof(matrix) / sizeof(matrix[0])));
 	tcase_add_test(tc, rule_that_allows_nothing);
+	tcase_add_test(tc, rules_add_up);
 	tcase_add_loop_test(tc, raw_matrix_holds, 0,
 	    (int)(sizeof(raw_matrix) / sizeof(raw_matrix[0])));
 	tcase_add_test(tc, raw_without_rule);

@@ -11,6 +11,7 @@
 
 #include "config_fixture.h"
 #include "daemon/config_priv.h"
+#include "proto/msg.h"
 #include "unit.h"
 
 #define KIB	1024ull
@@ -122,6 +123,7 @@ START_TEST(session_defaults)
 	ck_assert_uint_eq(s->max_outstanding_r2t, 1);
 	ck_assert_uint_eq(s->default_time2wait, 2);
 	ck_assert_uint_eq(s->default_time2retain, 0);
+	ck_assert_uint_eq(s->text_timeout, 30000);
 	ck_assert_uint_eq(s->access_count, 0);
 	fixture_free(&fx);
 }
@@ -205,7 +207,7 @@ START_TEST(all_session_keys)
 	    "max-burst-length = 512\n first-burst-length = 512\n"
 	    "initial-r2t = yes\n immediate-data = no\n"
 	    "max-outstanding-r2t = 16\n default-time2wait = 60m\n"
-	    "default-time2retain = 20000ms");
+	    "default-time2retain = 20000ms\ntext-timeout = 2m");
 	ck_assert(s->isid_set);
 	ck_assert_mem_eq(s->isid, isid, sizeof(isid));
 	ck_assert_uint_eq(s->connect_timeout, 1000);
@@ -228,6 +230,7 @@ START_TEST(all_session_keys)
 	ck_assert_uint_eq(s->max_outstanding_r2t, 16);
 	ck_assert_uint_eq(s->default_time2wait, 3600);
 	ck_assert_uint_eq(s->default_time2retain, 20);
+	ck_assert_uint_eq(s->text_timeout, 120000);
 	fixture_free(&fx);
 }
 END_TEST
@@ -246,12 +249,27 @@ START_TEST(access_rules)
 	ck_assert_uint_eq(s->access[0].users.list[0], 0);
 	ck_assert_uint_eq(s->access[0].users.list[1], 1000);
 	ck_assert_uint_eq(s->access[0].groups.count, 0);
-	ck_assert(s->access[0].allow_all);
+	ck_assert_uint_eq(s->access[0].allow, MSG_ACCESS_ALL);
 	ck_assert_uint_eq(s->access[1].users.count, 0);
 	ck_assert_uint_eq(s->access[1].groups.count, 2);
 	ck_assert_uint_eq(s->access[1].groups.list[0], 7);
 	ck_assert_uint_eq(s->access[1].groups.list[1], 4294967294u);
-	ck_assert(s->access[1].allow_all);
+	ck_assert_uint_eq(s->access[1].allow, MSG_ACCESS_ALL);
+	fixture_free(&fx);
+}
+END_TEST
+
+START_TEST(access_levels)
+{
+	struct fixture fx;
+	const struct config_session *s;
+
+	fixture_init(&fx);
+	s = session_with(&fx, "access {\nusers = 0\nallow = write\n}\n"
+	    "access {\nusers = 0\nallow = { reset, write }\n}");
+	ck_assert_uint_eq(s->access[0].allow,
+	    MSG_ACCESS_ALL & ~(uint32_t)MSG_ACCESS_RESET);
+	ck_assert_uint_eq(s->access[1].allow, MSG_ACCESS_ALL);
 	fixture_free(&fx);
 }
 END_TEST
@@ -594,6 +612,7 @@ main(void)
 	tcase_add_test(tc, several_portals);
 	tcase_add_test(tc, all_session_keys);
 	tcase_add_test(tc, access_rules);
+	tcase_add_test(tc, access_levels);
 	tcase_add_loop_test(tc, portal, 0,
 	    (int)(sizeof(portals) / sizeof(portals[0])));
 	tcase_add_test(tc, startup);

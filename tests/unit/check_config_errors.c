@@ -64,7 +64,7 @@ static const struct {
 	{ A("users = { 0, root }\nallow = all"), 1, "$/main.conf:5: users: "
 	    "'root' is repeated: remove it" },
 	{ A("users = { 0 }\nallow = { all, all }"), 1, "$/main.conf:6: allow: "
-	    "'all' is repeated: remove it" },
+	    "'all' is repeated, or part of 'all': remove it" },
 	{ S("data-digest = { None, CRC32C,\nNone }"), 1, "$/main.conf:5: "
 	    "data-digest: 'None' is repeated: remove it" },
 	{ "session s {\nportal = { a:1, b:1,\nA:1 }\ntarget = "
@@ -278,12 +278,17 @@ static const struct {
 	    "there is no group '4294967295': correct it or create the group" },
 	{ A("users = { \"\" }\nallow = all"), 1, NULL },
 	{ A("users = { 0 }\nallow = { read, all }"), 1, "$/main.conf:6: "
-	    "allow: 'read' is not available yet: rules are all-or-nothing in "
-	    "this version, use all" },
+	    "allow: 'read' is not available in this version: use all, write or "
+	    "reset" },
 	{ A("users = { 0 }\nallow = { all, write, manage, reset, "
 	    "task-attributes, exclusive }"), 5, NULL },
+	{ A("users = { 0 }\nallow = { write, reset, write }"), 1,
+	    "$/main.conf:6: allow: 'write' is repeated, or part of 'all': "
+	    "remove it" },
+	{ A("users = { 0 }\nallow = reset"), 1, "$/main.conf:6: allow: "
+	    "'reset' goes with 'write': use { write, reset }" },
 	{ A("users = { 0 }\nallow = everything"), 1, "$/main.conf:6: allow: "
-	    "'everything' is unknown: use all" },
+	    "'everything' is unknown: use all, write or reset" },
 	{ A("users = { 0 }\nallow = all\nluns = { 1 }"), 1, "$/main.conf:7: "
 	    "luns: not available yet: rules are all-or-nothing in this "
 	    "version, remove it to allow all LUNs" },

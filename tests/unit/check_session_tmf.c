@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include <unistd.h>
+
 #include "tests/unit/session_fixture.h"
 
 #define F ISCSI_FLAG_FINAL
@@ -131,7 +133,17 @@ static const struct {
 	{ ISCSI_TMF_CLEAR_TASK_SET, false, false },
 	{ ISCSI_TMF_LUN_RESET, false, false },
 	{ ISCSI_TMF_TARGET_WARM_RESET, true, false },
+	{ ISCSI_TMF_TARGET_COLD_RESET, true, false },
 };
+
+/* What is said of whose function it was. */
+static void
+said_by_a(const char *text, uint8_t function, bool target)
+{
+	ck_assert_ptr_nonnull(strstr(text, iscsi_tmf_name(function)));
+	ck_assert_ptr_nonnull(strstr(text, "by client test (pid "));
+	ck_assert(target || strstr(text, "LUN 0x0001000000000000") != NULL);
+}
 
 START_TEST(tmf_ends_what_it_covers)
 {
@@ -155,31 +167,92 @@ START_TEST(tmf_ends_what_it_covers)
 	if (!functions[_i].none) {
 		n = outcome(a, 1, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
 		ck_assert_uint_eq(n->outcome.tmf_response, 0);
-		outcome(b, 2, MSG_OUTCOME_ABORTED, MSG_R_RESET);
+		n = outcome(b, 2, MSG_OUTCOME_ABORTED, MSG_R_RESET);
+		said_by_a(n->outcome.text, functions[_i].function,
+		    functions[_i].other_lun);
 		if (functions[_i].other_lun)
 			outcome(b, 3, MSG_OUTCOME_ABORTED, MSG_R_RESET);
 		n = news(b, NEWS_EVENT, 0);
 		ck_assert_uint_eq(n->event.kind, MSG_EVENT_RESET);
 		ck_assert_uint_eq(n->event.code, functions[_i].function);
 		ck_assert_uint_eq(n->event.lun, LUN_1);
+		said_by_a(n->event.text, functions[_i].function,
+		    functions[_i].other_lun);
 	}
 	news(a, NEWS_PDU, 9);
+	if (functions[_i].function == ISCSI_TMF_TARGET_COLD_RESET) {
+		LOST("TARGET COLD RESET");
+		return;
+	}
 	no_news(a);
 	no_news(b);
 }
 END_TEST
 
+/* All other codes of RFC 7143 section 11.6.1, and what RFC 7144 adds. */
+static const uint8_t failures[] = { 1, 2, 3, 4, 5, 6, 7, 255 };
+
 START_TEST(failed_tmf_ends_nothing)
 {
+	uint32_t mine, other;
+	const struct news *n;
+
 	up_with_clients();
-	open_on(a, LUN_1, 1);
-	open_on(b, LUN_1, 2);
+	mine = open_on(a, LUN_1, 1);
+	other = open_on(b, LUN_1, 2);
 	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
 	wire(ISCSI_OP_TMF_REQ);
-	say_tmf(iscsi_itt(fx.got.bhs), 1);
-	news(a, NEWS_PDU, 9);
+	say_tmf(iscsi_itt(fx.got.bhs), failures[_i]);
+	n = news(a, NEWS_PDU, 9);
+	ck_assert_uint_eq(n->bhs[ISCSI_OFF_RESPONSE], failures[_i]);
 	no_news(a);
 	no_news(b);
+	say_good(mine);
+	news(a, NEWS_PDU, 1);
+	say_good(other);
+	news(b, NEWS_PDU, 2);
+}
+END_TEST
+
+/* What comes behind the response is for nobody, and breaks nothing. */
+START_TEST(late_response_is_dropped)
+{
+	uint32_t mine, other;
+
+	up_with_clients();
+	mine = open_on(a, LUN_1, 1);
+	other = open_on(b, LUN_1, 2);
+	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
+	say_tmf(iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs), 0);
+	outcome(a, 1, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
+	outcome(b, 2, MSG_OUTCOME_ABORTED, MSG_R_RESET);
+	news(b, NEWS_EVENT, 0);
+	news(a, NEWS_PDU, 9);
+	/* The next tasks have the same tags, for their clients. */
+	open_on(a, LUN_1, 1);
+	open_on(b, LUN_1, 2);
+	say_good(mine);
+	say_good(other);
+	no_news(a);
+	no_news(b);
+	ck_assert_uint_eq(fx_stats().stale_pdus, 2);
+}
+END_TEST
+
+/* A cold reset may end the connection before it is answered. */
+START_TEST(cold_reset_without_response)
+{
+	up_with_clients();
+	open_on(b, LUN_1, 2);
+	accepted(a, tmf(ISCSI_TMF_TARGET_COLD_RESET, 9, RSV), 0, 9);
+	wire(ISCSI_OP_TMF_REQ);
+	close(fx.peer);
+	UNTIL(fx.s->phase != SESSION_UP);
+	fx.peer = -1;
+	news(a, NEWS_EVENT, 0);
+	outcome(a, 9, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
+	news(b, NEWS_EVENT, 0);
+	outcome(b, 2, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 }
 END_TEST
 
@@ -200,6 +273,55 @@ START_TEST(requests_wait_for_a_reset)
 }
 END_TEST
 
+/* Only those for that LUN, unless it is the target that is reset. */
+START_TEST(requests_for_other_luns)
+{
+	uint8_t *bhs;
+	uint32_t tag;
+
+	up_with_clients();
+	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
+	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
+	open_on(b, LUN_2, 1);
+	wire_quiet();
+	say_tmf(tag, 0);
+	accepted(a, tmf(ISCSI_TMF_TARGET_WARM_RESET, 10, RSV), 0, 10);
+	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
+	bhs = command(READ_F, 2, 0);
+	put_be64(bhs + ISCSI_OFF_LUN, LUN_2);
+	accepted(b, bhs, 0, 2);
+	wire_quiet();
+	say_tmf(tag, 0);
+	wire(ISCSI_OP_SCSI_CMD);
+}
+END_TEST
+
+/* A function also ends what its own client had waiting, and no one else. */
+START_TEST(own_unsent_commands_end)
+{
+	const struct news *n;
+	uint8_t *bhs;
+
+	fx.window = 0;
+	up_with_clients();
+	accepted(a, command(READ_F, 1, 0), 0, 1);
+	bhs = command(READ_F, 2, 0);
+	put_be64(bhs + ISCSI_OFF_LUN, LUN_2);
+	accepted(a, bhs, 0, 2);
+	accepted(b, command(READ_F, 3, 0), 0, 3);
+	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
+	accepted(a, command(READ_F, 4, 0), 0, 4);
+	wire(ISCSI_OP_TMF_REQ);
+	n = outcome(a, 1, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
+	ck_assert_uint_eq(n->outcome.flags, MSG_OUTCOME_F_NOT_SENT);
+	ck_assert_ptr_nonnull(strstr(n->outcome.text, "LOGICAL UNIT RESET"));
+	no_news(a);
+	no_news(b);
+	ck_assert_uint_eq(session_open_tasks(a->a), 3);
+	ck_assert_uint_eq(session_open_tasks(b->a), 1);
+}
+END_TEST
+
 static const struct {
 	uint8_t	 function;
 	bool	 immediate;
@@ -208,10 +330,14 @@ static const struct {
 } refused[] = {
 	{ ISCSI_TMF_ABORT_TASK, false, 1, MSG_R_BAD_FIELD },
 	{ ISCSI_TMF_LUN_RESET, true, 1, MSG_R_BAD_FIELD },
-	{ ISCSI_TMF_TARGET_COLD_RESET, true, RSV, MSG_R_NOT_SUPPORTED },
+	{ ISCSI_TMF_TARGET_COLD_RESET, true, 1, MSG_R_BAD_FIELD },
 	{ ISCSI_TMF_TASK_REASSIGN, true, 1, MSG_R_NOT_SUPPORTED },
-	{ 11, true, RSV, MSG_R_NOT_SUPPORTED },	/* I_T NEXUS RESET */
+	{ ISCSI_TMF_QUERY_TASK, true, 1, MSG_R_NOT_SUPPORTED },
+	{ ISCSI_TMF_QUERY_TASK_SET, true, RSV, MSG_R_NOT_SUPPORTED },
+	{ ISCSI_TMF_NEXUS_RESET, true, RSV, MSG_R_NOT_SUPPORTED },
+	{ ISCSI_TMF_QUERY_ASYNC_EVENT, true, RSV, MSG_R_NOT_SUPPORTED },
 	{ 0, true, RSV, MSG_R_NOT_SUPPORTED },
+	{ 13, true, RSV, MSG_R_NOT_SUPPORTED },
 };
 
 START_TEST(tmf_refused)
@@ -224,6 +350,32 @@ START_TEST(tmf_refused)
 		bhs[0] &= ISCSI_OP_MASK;
 	ck_assert_int_eq(submit(a, bhs, 0, 9), SUBMIT_REFUSED);
 	ck_assert_uint_eq(fx.why.reason, refused[_i].reason);
+	if (refused[_i].function >= ISCSI_TMF_QUERY_TASK &&
+	    refused[_i].function <= ISCSI_TMF_QUERY_ASYNC_EVENT)
+		ck_assert_ptr_nonnull(strstr(fx.why.text,
+		    "iSCSIProtocolLevel 2"));
+	wire_quiet();
+}
+END_TEST
+
+/* Without the access 'reset', by number of the function. */
+START_TEST(reset_needs_access)
+{
+	bool own = _i == ISCSI_TMF_ABORT_TASK || _i == ISCSI_TMF_TASK_REASSIGN;
+	uint8_t *bhs = tmf((uint8_t)_i, 9, own ? 1 : RSV);
+	bool needs = (_i >= 2 && _i <= 7) || _i == 11;
+
+	up_with_clients();
+	a->a->access = MSG_ACCESS_ALL & ~(uint32_t)MSG_ACCESS_RESET;
+	if (_i == ISCSI_TMF_ABORT_TASK) {
+		accepted(a, bhs, 0, 9);
+		synthetic(a, 9, 1);
+		return;
+	}
+	ck_assert_int_eq(submit(a, bhs, 0, 9), SUBMIT_REFUSED);
+	ck_assert_uint_eq(fx.why.reason,
+	    needs ? MSG_R_NOT_PERMITTED : MSG_R_NOT_SUPPORTED);
+	ck_assert(!needs || strstr(fx.why.text, "'reset'") != NULL);
 	wire_quiet();
 }
 END_TEST
@@ -455,8 +607,14 @@ add_tests(TCase *tc)
 	tcase_add_test(tc, abort_task_refused_by_target);
 	tcase_add_loop_test(tc, tmf_ends_what_it_covers, 0,
 	    sizeof(functions) / sizeof(functions[0]));
-	tcase_add_test(tc, failed_tmf_ends_nothing);
+	tcase_add_loop_test(tc, failed_tmf_ends_nothing, 0,
+	    sizeof(failures) / sizeof(failures[0]));
+	tcase_add_test(tc, late_response_is_dropped);
+	tcase_add_test(tc, cold_reset_without_response);
 	tcase_add_test(tc, requests_wait_for_a_reset);
+	tcase_add_test(tc, requests_for_other_luns);
+	tcase_add_test(tc, own_unsent_commands_end);
+	tcase_add_loop_test(tc, reset_needs_access, 1, 13);
 	tcase_add_loop_test(tc, tmf_refused, 0,
 	    sizeof(refused) / sizeof(refused[0]));
 	tcase_add_test(tc, reject_is_mapped);

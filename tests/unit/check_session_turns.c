@@ -208,6 +208,35 @@ START_TEST(text_lock_outlives_no_client)
 }
 END_TEST
 
+/* It does not go on: the same, and the session and the other go on. */
+START_TEST(text_lock_is_released_in_time)
+{
+	struct sclient *a, *b;
+	uint32_t itt, tag;
+	uint8_t *bhs;
+
+	fx.sconf.text_timeout = 300;
+	fx_up();
+	a = fx_attach();
+	b = fx_attach();
+	accepted(a, text_request(1, RSV), 0, 1);
+	accepted(b, text_request(1, RSV), 0, 2);
+	itt = iscsi_itt(wire(ISCSI_OP_TEXT_REQ)->bhs);
+	bhs = from_target(ISCSI_OP_TEXT_RSP, 0, itt);
+	put_be32(bhs + ISCSI_OFF_TTT, 7);
+	say_status(bhs, "a", 1);
+	news(a, NEWS_PDU, 1);
+	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_RTT), itt);
+	say_tmf(tag, 5);
+	outcome(a, 1, MSG_OUTCOME_TIMED_OUT, MSG_R_R2T_TIMEOUT);
+	/* The next one begins anew, which resets what the target has. */
+	wire(ISCSI_OP_TEXT_REQ);
+	ck_assert_uint_eq(iscsi_ttt(fx.got.bhs), RSV);
+	ck_assert_int_eq(fx.s->phase, SESSION_UP);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -224,6 +253,7 @@ main(void)
 	tcase_add_test(tc, reserved_tag_is_the_daemons);
 	tcase_add_test(tc, one_text_exchange_at_a_time);
 	tcase_add_test(tc, text_lock_outlives_no_client);
+	tcase_add_test(tc, text_lock_is_released_in_time);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }

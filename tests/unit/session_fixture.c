@@ -31,6 +31,7 @@ defaults(void)
 		.name = name, .portal = { host, host, 0 }, .target = target,
 		.connect_timeout = 60000, .login_timeout = 60000,
 		.login_pdu_timeout = 60000,
+		.text_timeout = 60000,
 		.logout_timeout = 60000, .reconnect_interval = 1,
 		.reconnect_max = 1,
 		.header_digest = { 1, { CONFIG_DIGEST_NONE } },
@@ -175,6 +176,7 @@ fx_attach(void)
 	};
 	struct session_attach how = {
 		.ops = &ops, .arg = c, .name = "test", .events = 0xff,
+		.access = MSG_ACCESS_ALL,
 	};
 
 	ck_assert_uint_lt(fx.nclients, MAX_CLIENTS);
