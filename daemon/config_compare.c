@@ -58,11 +58,25 @@ equal_digests(const void *a, const void *b)
 }
 
 static bool
-equal_portal(const void *a, const void *b)
+equal_portal(const struct config_portal *a, const struct config_portal *b)
 {
-	const struct config_portal *x = a, *y = b;
+	return a->port == b->port && equal_strings(a->host, b->host);
+}
 
-	return x->port == y->port && equal_strings(x->host, y->host);
+/* All portals of a session, in their order. */
+static bool
+equal_session_portals(const void *a, const void *b)
+{
+	const struct config_session *x = a, *y = b;
+
+	if (x->more_count != y->more_count ||
+	    !equal_portal(&x->portal, &y->portal))
+		return false;
+	for (size_t i = 0; i < x->more_count; i++) {
+		if (!equal_portal(&x->more_portals[i], &y->more_portals[i]))
+			return false;
+	}
+	return true;
 }
 
 static bool
@@ -161,11 +175,12 @@ static const struct {
 	{ config_set_level, equal_level },
 	{ config_set_order, equal_bool },
 	{ config_set_startup, equal_bool },
+	{ config_set_async_logout, equal_bool },
 	{ config_set_digests, equal_digests },
 	{ config_set_socket, equal_text },
 	{ config_set_name, equal_text },
 	{ config_set_alias, equal_text },
-	{ config_set_portal, equal_portal },
+	{ config_set_portal, equal_session_portals },
 	{ config_set_portals, equal_portals },
 	{ config_set_isid, equal_isid },
 	{ config_set_tpgt, equal_tpgt },
@@ -176,7 +191,7 @@ static const struct {
 	{ config_set_group, equal_group },
 	{ config_set_users, equal_ids },
 	{ config_set_groups, equal_ids },
-	{ config_set_allow, equal_bool },
+	{ config_set_allow, equal_u32 },
 	{ config_set_luns, equal_always },
 };
 

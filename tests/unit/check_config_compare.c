@@ -11,6 +11,10 @@
 #include "unit.h"
 
 #define PLACE	"portal = 127.0.0.1\ntarget = " FIXTURE_IQN "t\n"
+/* Secrets a to d are different ones; @ stands for their folder. */
+#define CHAP(block)							\
+	block "chap-user = u\n" block "chap-secret-file = '@/a'\n"	\
+	block "chap-peer-user = p\n" block "chap-peer-secret-file = '@/b'\n"
 
 /* For each key, by its block, a line that is not its default. */
 static const struct {
@@ -74,6 +78,70 @@ static const struct {
 	    PLACE "default-time2wait = 7s" },
 	{ CONFIG_BLOCK_SESSION, "default-time2retain",
 	    PLACE "default-time2retain = 7s" },
+	{ CONFIG_BLOCK_SESSION, "login-pdu-timeout",
+	    PLACE "login-pdu-timeout = 7s" },
+	{ CONFIG_BLOCK_SESSION, "reconnect-max",
+	    PLACE "reconnect-max = 7s" },
+	{ CONFIG_BLOCK_SESSION, "keepalive-interval",
+	    PLACE "keepalive-interval = 7s" },
+	{ CONFIG_BLOCK_SESSION, "keepalive-timeout",
+	    PLACE "keepalive-timeout = 7s" },
+	{ CONFIG_BLOCK_SESSION, "text-timeout",
+	    PLACE "text-timeout = 7s" },
+	{ CONFIG_BLOCK_SESSION, "reconnect-limit",
+	    PLACE "reconnect-limit = 7" },
+	{ CONFIG_BLOCK_SESSION, "async-logout",
+	    PLACE "async-logout = drop" },
+	{ CONFIG_BLOCK_SESSION, "target-portal-group-tag",
+	    PLACE "target-portal-group-tag = 7" },
+	{ CONFIG_BLOCK_SESSION, "chap-algorithms",
+	    PLACE "chap-algorithms = SHA1" },
+	{ CONFIG_BLOCK_SESSION, "chap-allow-md5",
+	    PLACE "chap-allow-md5 = no" },
+	{ CONFIG_BLOCK_SESSION, "chap-allow-short-secrets",
+	    PLACE "chap-allow-short-secrets = yes" },
+	{ CONFIG_BLOCK_SESSION, "chap-required",
+	    PLACE "chap-required = no" },
+	{ CONFIG_BLOCK_SESSION, "chap-user",
+	    PLACE "chap-user = v\n"
+	    "chap-secret-file = '@/a'\n"
+	    "chap-peer-user = p\n"
+	    "chap-peer-secret-file = '@/b'\n" },
+	{ CONFIG_BLOCK_SESSION, "chap-secret-file",
+	    PLACE "chap-user = u\n"
+	    "chap-secret-file = '@/c'\n"
+	    "chap-peer-user = p\n"
+	    "chap-peer-secret-file = '@/b'\n" },
+	{ CONFIG_BLOCK_SESSION, "chap-peer-user",
+	    PLACE "chap-user = u\n"
+	    "chap-secret-file = '@/a'\n"
+	    "chap-peer-user = q\n"
+	    "chap-peer-secret-file = '@/b'\n" },
+	{ CONFIG_BLOCK_SESSION, "chap-peer-secret-file",
+	    PLACE "chap-user = u\n"
+	    "chap-secret-file = '@/a'\n"
+	    "chap-peer-user = p\n"
+	    "chap-peer-secret-file = '@/d'\n" },
+	{ CONFIG_BLOCK_SESSION, "discovery-chap-user",
+	    PLACE "discovery-chap-user = v\n"
+	    "discovery-chap-secret-file = '@/a'\n"
+	    "discovery-chap-peer-user = p\n"
+	    "discovery-chap-peer-secret-file = '@/b'\n" },
+	{ CONFIG_BLOCK_SESSION, "discovery-chap-secret-file",
+	    PLACE "discovery-chap-user = u\n"
+	    "discovery-chap-secret-file = '@/c'\n"
+	    "discovery-chap-peer-user = p\n"
+	    "discovery-chap-peer-secret-file = '@/b'\n" },
+	{ CONFIG_BLOCK_SESSION, "discovery-chap-peer-user",
+	    PLACE "discovery-chap-user = u\n"
+	    "discovery-chap-secret-file = '@/a'\n"
+	    "discovery-chap-peer-user = q\n"
+	    "discovery-chap-peer-secret-file = '@/b'\n" },
+	{ CONFIG_BLOCK_SESSION, "discovery-chap-peer-secret-file",
+	    PLACE "discovery-chap-user = u\n"
+	    "discovery-chap-secret-file = '@/a'\n"
+	    "discovery-chap-peer-user = p\n"
+	    "discovery-chap-peer-secret-file = '@/d'\n" },
 };
 
 #define OTHERS	(sizeof(others) / sizeof(others[0]))
@@ -124,17 +192,27 @@ load(struct fixture *fx, const char *text)
 	return cfg;
 }
 
+/* A session block of these lines. */
+static struct config *
+load_session(struct fixture *fx, const char *lines)
+{
+	char text[2048] = "session s {\n";
+	size_t len = strlen(text);
+
+	for (; *lines != '\0'; lines++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+		    *lines == '@' ? "%s" : "%.1s",
+		    *lines == '@' ? fx->dir : lines);
+	strlcpy(text + len, "\n}\n", sizeof(text) - len);
+	return load(fx, text);
+}
+
 static enum config_difference
 compare(struct fixture *fx, const char *a, const char *b)
 {
 	enum config_difference differs;
-	struct config *x, *y;
-	char text[1024];
+	struct config *x = load_session(fx, a), *y = load_session(fx, b);
 
-	snprintf(text, sizeof(text), "session s {\n%s\n}\n", a);
-	x = load(fx, text);
-	snprintf(text, sizeof(text), "session s {\n%s\n}\n", b);
-	y = load(fx, text);
 	differs = config_session_compare(x->sessions[0], y->sessions[0]);
 	ck_assert_int_eq(config_session_compare(y->sessions[0],
 	    x->sessions[0]), differs);
@@ -143,19 +221,38 @@ compare(struct fixture *fx, const char *a, const char *b)
 	return differs;
 }
 
+/* What the line of this key is compared with: CHAP keys need each other. */
+static const char *
+base_of(const char *key)
+{
+	static const char *const needing[] = { "chap-user", "chap-secret-",
+		"chap-peer-" };
+
+	if (strncmp(key, "discovery-", strlen("discovery-")) == 0)
+		return PLACE CHAP("discovery-");
+	for (size_t i = 0; i < sizeof(needing) / sizeof(needing[0]); i++)
+		if (strncmp(key, needing[i], strlen(needing[i])) == 0)
+			return PLACE CHAP("");
+	return PLACE;
+}
+
 START_TEST(session_keys)
 {
 	struct fixture fx;
 
 	fixture_init(&fx);
+	for (char name[] = "a"; *name <= 'd'; name[0]++)
+		fixture_secret(&fx, name, "aaaaaaaaaaaaaaaa", (size_t)(12 +
+		    name[0] - 'a'));
 	for (size_t i = 0; i < config_key_count; i++) {
 		const char *line;
 
 		if (config_keys[i].block != CONFIG_BLOCK_SESSION)
 			continue;
 		line = other_line(&config_keys[i]);
-		ck_assert_msg(compare(&fx, PLACE, line) == CONFIG_DIFFERENT,
-		    "a change of %s is not seen", config_keys[i].name);
+		ck_assert_msg(compare(&fx, base_of(config_keys[i].name),
+		    line) == CONFIG_DIFFERENT, "a change of %s is not seen",
+		    config_keys[i].name);
 		ck_assert_msg(compare(&fx, line, line) == CONFIG_EQUAL,
 		    "%s differs from itself", config_keys[i].name);
 	}
