@@ -28,6 +28,10 @@ items=$(awk 'BEGIN {
 		print "A" i
 	for (i = 1; i <= 40; i++)
 		print "B" i
+	for (i = 1; i <= 24; i++)
+		print "C" i "\nE" i
+	for (i = 1; i <= 17; i++)
+		print "D" i
 }')
 # Every identifier of the seed: constants, functions, types, methods.
 identifiers='HookSend HookReceive DefaultRouterBufDepth
