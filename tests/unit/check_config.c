@@ -180,7 +180,7 @@ START_TEST(several_portals)
 	fixture_init(&fx);
 	cfg = fixture_good(&fx, "session s { portal = { a, \"b:3261\", "
 	    "\"[::1]:5\" }\ntarget = " FIXTURE_IQN "t }");
-	s = &cfg->sessions[0];
+	s = cfg->sessions[0];
 	ck_assert_str_eq(config_session_portal(s, 0)->host, "a");
 	ck_assert_uint_eq(config_session_portal(s, 0)->port, 3260);
 	ck_assert_str_eq(config_session_portal(s, 1)->text, "b:3261");
