@@ -271,7 +271,11 @@ session_start(struct session *s)
 		return;
 	if (s->phase == SESSION_IDLE)
 		s->last_error[0] = '\0';
-	session_step(s, SESSION_EV_START);
+	/* One that was given up has clients, and a back-off to forget. */
+	if (s->phase == SESSION_HALTED && (!s->shared || s->recovers))
+		(void)session_reconnect(s);
+	else
+		session_step(s, SESSION_EV_START);
 }
 
 bool

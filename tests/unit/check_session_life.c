@@ -282,6 +282,20 @@ START_TEST(gives_up)
 }
 END_TEST
 
+/* session.login is such a word too, and begins with the attempts anew. */
+START_TEST(started_when_given_up)
+{
+	fx.sconf.reconnect_limit = 1;
+	fx_connect();
+	say_login_status(0x0301);
+	ck_assert_int_eq(fx.s->phase, SESSION_HALTED);
+	session_start(fx.s);
+	ck_assert_int_eq(fx.s->phase, SESSION_CONNECTING);
+	ck_assert_uint_eq(fx.s->backoff.attempts, 0);
+	fx_log_in();
+}
+END_TEST
+
 /* No pause at all: whatever broke, the next attempt is on its way. */
 START_TEST(no_pause)
 {
@@ -410,6 +424,23 @@ START_TEST(redirect_for_ever)
 }
 END_TEST
 
+/* Stopped, it may get another place: nothing leads to the old one. */
+START_TEST(redirect_till_stop)
+{
+	fx_connect();
+	say_redirect(0x0102, "[::ffff:7f00:1]");
+	fx_log_in();
+	ck_assert(redirected_to("[::ffff:7f00:1]"));
+	session_stop(fx.s, on_stopped, NULL);
+	take_logout();
+	UNTIL(stopped);
+	session_reopen(fx.s);
+	ck_assert(redirected_to(""));
+	session_start(fx.s);
+	fx_log_in();
+}
+END_TEST
+
 /* A circle ends with an error and a pause, and so does a long way. */
 START_TEST(redirect_in_a_circle)
 {
@@ -484,10 +515,12 @@ main(void)
 	tcase_add_loop_test(tc, pause_by_class, 0, 5);
 	tcase_add_test(tc, pauses_grow);
 	tcase_add_test(tc, gives_up);
+	tcase_add_test(tc, started_when_given_up);
 	tcase_add_test(tc, no_pause);
 	tcase_add_test(tc, portals_in_turn);
 	tcase_add_test(tc, redirect_for_now);
 	tcase_add_test(tc, redirect_for_ever);
+	tcase_add_test(tc, redirect_till_stop);
 	tcase_add_test(tc, redirect_in_a_circle);
 	tcase_add_test(tc, redirect_too_often);
 	tcase_add_test(tc, logins_are_alike);
