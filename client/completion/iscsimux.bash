@@ -40,9 +40,8 @@ _iscsimux() {
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-[abAcfiloPpqsStT]|--adopt-fd|--chunk|--count|--credentials|\
-		--interval|\
-		--length|--offset|--portal|--queue-depth|--script|--size|\
-		--socket|--target|--timeout|--vpd)
+		--interval|--length|--offset|--portal|--queue-depth|--script|\
+		--size|--socket|--target|--timeout|--vpd)
 			((i++)) ;;
 		-*) ;;
 		*) given+=("${COMP_WORDS[i]}") ;;
@@ -63,8 +62,8 @@ _iscsimux() {
 		mapfile -t COMPREPLY < <(compgen -W 'warm cold' -- "$cur")
 		return
 		;;
-	-[abAciloPqst]|--adopt-fd|--chunk|--count|--credentials|--interval|--length|\
-	--offset|--portal|--queue-depth|--size|--timeout)
+	-[abAciloPqst]|--adopt-fd|--chunk|--count|--credentials|--interval|\
+	--length|--offset|--portal|--queue-depth|--size|--timeout)
 		return
 		;;
 	esac
@@ -76,7 +75,8 @@ _iscsimux() {
 	case ${#given[@]}:${given[0]} in
 	0:*)
 		mapfile -t COMPREPLY < <(compgen -W 'abort capacity discover
-		    inquiry list luns ping raw read reset submit wait write' -- "$cur")
+		    inquiry list luns ping raw read reset submit wait
+		    write' -- "$cur")
 		;;
 	1:discover|1:list|1:raw)
 		;;
