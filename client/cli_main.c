@@ -85,7 +85,7 @@ static const struct command commands[] = {
 	    "  iscsimux submit disk1/0 scsi-command read edtl=36 "
 	    "cdb=120000002400\n\n"
 	    "iscsimux(1) has all names.\n" },
-	{ "discover", NEEDS_PORTAL, "LC", cli_discover, "PORTAL",
+	{ "discover", NEEDS_PORTAL, "La", cli_discover, "PORTAL",
 	    "Asks a portal which targets it knows; for admins.\n\n"
 	    "  -L, --login            add a session for each of them\n"
 	    "  -a, --credentials NAME log in with the discovery-chap-* keys of "

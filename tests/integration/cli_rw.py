@@ -20,7 +20,7 @@ from targets import RamTarget, Tgt
 from target_client import Session, Target, write10
 
 SIZE = 8 << 20
-FAST = {"reconnect_interval": "100ms"}
+FAST = {"reconnect_interval": "100ms", "default_time2wait": "0s"}
 
 
 @shared

@@ -333,18 +333,20 @@ def resets():
         fails(one, TEST_UNIT_READY, "6 2903", lun=LUN1)
         fails(two, TEST_UNIT_READY, "6 2903", lun=LUN1)
         two.good(two.command(TEST_UNIT_READY))
-        two.command(read10(0, 1), 512)
-        managed(one, manage(one, 6), 0)
-        target.order("release")
-        for s in (one, two):
-            for lun in (0, LUN1):
-                parameters(s, bytes([0x12, 0, 0, 0, 255, 0]), lun=lun)
-                fails(s, TEST_UNIT_READY, "6 2903", lun=lun)
-                s.good(s.command(TEST_UNIT_READY, lun=lun))
+        for function in (6, 7):
+            target.order("hold reads")
+            two.command(read10(0, 1), 512)
+            managed(one, manage(one, function), 0)
+            target.order("release")
+            for s in (one, two):
+                for lun in (0, LUN1):
+                    parameters(s, bytes([0x12, 0, 0, 0, 255, 0]), lun=lun)
+                    fails(s, TEST_UNIT_READY, "6 2903", lun=lun)
+                    s.good(s.command(TEST_UNIT_READY, lun=lun))
         managed(one, manage(one, 5, lun=5 << 48), 2)
-        for function in (3, 7, 8, 11):
+        for function in (3, 8, 11):
             managed(one, manage(one, function), 5)
-    check_equal(target.counters()["aborted_tasks"], 3, "aborted tasks")
+    check_equal(target.counters()["aborted_tasks"], 4, "aborted tasks")
     target.check_no_error()
 
 
