@@ -176,7 +176,7 @@ do_valgrind() {
 	build native || return
 	local -x CK_FORK=no CK_TIMEOUT_MULTIPLIER=30 TEST_TIMEOUT_FACTOR=10
 	local -x TEST_SCALE=$valgrind_scale VALGRIND=$command
-	suite native valgrind check-compiled "--valgrind --timeout=300"
+	suite native valgrind check-compiled "--valgrind --timeout=1200"
 	suite native valgrind check-integration --timeout=1800
 }
 
