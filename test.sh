@@ -145,8 +145,10 @@ build_one() {
 	    setup_make "$folder" WERROR=-Werror check-programs
 }
 
+# libcheck lets a test take 4 s, which is too little beside other work.
 do_native() {
 	build native || return
+	local -x CK_TIMEOUT_MULTIPLIER=5
 	suite native native check-unit
 	suite native native check-integration
 }
@@ -174,12 +176,13 @@ do_valgrind() {
 	build native || return
 	local -x CK_FORK=no CK_TIMEOUT_MULTIPLIER=30 TEST_TIMEOUT_FACTOR=10
 	local -x TEST_SCALE=$valgrind_scale VALGRIND=$command
-	suite native valgrind check-compiled "--valgrind --timeout=300"
+	suite native valgrind check-compiled "--valgrind --timeout=1200"
 	suite native valgrind check-integration --timeout=1800
 }
 
 do_distcheck() {
 	build native || return
+	local -x CK_TIMEOUT_MULTIPLIER=5
 	step distcheck setup_make native distcheck
 }
 
