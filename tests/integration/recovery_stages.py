@@ -8,6 +8,7 @@ is in the state that the manual says, within its deadline, every task has its
 end, and the session comes back.
 """
 
+import os
 import signal
 import time
 
@@ -330,13 +331,21 @@ def logout():
 
 # --- Real targets
 
+def stop(target):
+    """SIGSTOP; when this returns, no thread of the target runs any more."""
+    target.signal(signal.SIGSTOP)
+    wait_until(lambda: os.waitid(os.P_PID, target.pid,
+                                 os.WSTOPPED | os.WNOHANG),
+               f"{target.name} to stop")
+
+
 def stopped(target, portal, iqn, lun=0, login=3 * SHORT):
     """Stops a target by SIGSTOP: before a login, and with a task open.
 
     Few retries, for it has to work off all of them when it goes on; login
     is the login-timeout in milliseconds.
     """
-    target.signal(signal.SIGSTOP)
+    stop(target)
     daemon = Daemon(session("disk", portal, iqn, reconnect_interval="1s",
                             login_timeout=f"{login}ms"),
                     abort_timeout=f"{SHORT}ms")
@@ -350,7 +359,7 @@ def stopped(target, portal, iqn, lun=0, login=3 * SHORT):
     # A target tells of its start first.
     mux.finish(mux.start_read(0, 8, lun=lun))
     mux.read(0, 8, lun=lun)
-    target.signal(signal.SIGSTOP)
+    stop(target)
     start = time.monotonic()
     task = mux.finish(mux.start_write(0, DATA, lun=lun,
                                       tlvs=deadline_tlv(SHORT)))
