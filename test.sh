@@ -4,10 +4,11 @@
 # Installs what is missing, builds, and runs every test.
 #
 #   ./test.sh          all unit and integration tests: native, with the
-#                      sanitizers, and with the daemon under valgrind at a
-#                      small scale; at most 20 minutes on two processors
-#   ./test.sh --full   the same with valgrind at full scale, and make distcheck,
-#                      check-fuzz-coverage and check-mutants
+#                      sanitizers at a quarter of their size, and with the
+#                      daemon under valgrind at a small part of it; at most
+#                      25 minutes on two processors
+#   ./test.sh --full   the same with all of them at full size, and make
+#                      distcheck, check-fuzz-coverage and check-mutants
 #   ./test.sh --only NAME...
 #                      only these: native clang asan valgrind distcheck
 #                      coverage mutants
@@ -18,6 +19,7 @@
 #   JOBS             how much runs at the same time (default: processors)
 #   VALGRIND_SCALE   share of their size that tests have under valgrind
 #                    (default: 0.05)
+#   ASAN_SCALE       the same with the sanitizers (default: 0.25)
 
 set -u
 top=$(cd "$(dirname "$0")" && pwd)
@@ -160,6 +162,7 @@ do_clang() {
 do_asan() {
 	build asan --enable-sanitizers || return
 	local -x CK_TIMEOUT_MULTIPLIER=5 TEST_TIMEOUT_FACTOR=3
+	local -x TEST_SCALE=$asan_scale
 	local -x ASAN_OPTIONS=detect_leaks=1:exitcode=99
 	local -x UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=99
 	local -x LSAN_OPTIONS=exitcode=99
@@ -214,6 +217,7 @@ do_mutants() {
 
 flavours="native clang asan valgrind"
 valgrind_scale=${VALGRIND_SCALE:-0.05}
+asan_scale=${ASAN_SCALE:-0.25}
 case ${1-} in
 '')
 	;;
@@ -224,6 +228,7 @@ case ${1-} in
 --full)
 	flavours="$flavours distcheck coverage mutants"
 	valgrind_scale=1
+	asan_scale=1
 	;;
 --only)
 	shift

@@ -128,6 +128,7 @@ latest(void)
 static void
 up_with_log(void)
 {
+	nlines = 0;
 	fx_up();
 	fx.s->log = log_new(-1, LOG_LEVEL_WARNING);
 	log_set_hook(fx.s->log, on_log, NULL);

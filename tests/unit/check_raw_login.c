@@ -212,6 +212,9 @@ START_TEST(test_reinstatement)
 	bhs[ISCSI_OFF_ISID + 5] ^= 1;
 	ck_assert_int_eq(submit(bhs, mine, sizeof(mine), 1), SUBMIT_ACCEPTED);
 	wire(ISCSI_OP_LOGIN_REQ);
+	/* It must not outlive its configuration. */
+	session_free(s, "the test ends");
+	turns(1);
 }
 END_TEST
 
