@@ -94,6 +94,8 @@ struct session_fixture {
 	bool			 hold_window;	/* leave the two as they are */
 	bool			 want_acks;	/* wire() tells of these, too */
 
+	bool			 hold;		/* for the next fx_attach() */
+
 	/* For the next submit(). */
 	uint32_t		 deadline;
 	const uint8_t		*ahs;
