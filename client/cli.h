@@ -68,7 +68,7 @@ struct cli_options {
 struct cli {
 	struct cli_options opt;
 	const char	*command;
-	char		 session[ISCSIMUX_NAME_MAX + 1];
+	char		 session[ISCSIMUX_TARGET_MAX + 1];	/* or its target */
 	unsigned	 lun;
 	bool		 lun_given;
 	const char	*file;		/* "-" is a standard stream */
