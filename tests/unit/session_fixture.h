@@ -106,6 +106,8 @@ extern struct session_fixture fx;
 void fx_setup(void);
 void fx_teardown(void);
 
+/* The session is there and not started; the others below begin with this. */
+void fx_new(void);
 /* Connect; the first Login Request is on its way. */
 void fx_connect(void);
 /* Take the next connection; fx_connect() takes the first. */

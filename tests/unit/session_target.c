@@ -360,8 +360,8 @@ fx_log_in(void)
 	ck_assert_int_eq(fx.s->phase, SESSION_UP);
 }
 
-static void
-start(void)
+void
+fx_new(void)
 {
 	if (fx.digests)
 		fx.sconf.header_digest.list[0] =
@@ -371,6 +371,12 @@ start(void)
 	ck_assert_ptr_nonnull(fx.worker);
 	fx.s = session_new(fx.worker, &fx.sconf);
 	ck_assert_ptr_nonnull(fx.s);
+}
+
+static void
+start(void)
+{
+	fx_new();
 	session_start(fx.s);
 }
 
