@@ -271,9 +271,12 @@ session_reconnect_now(void *ctx, const json_t *params, struct rpc_error *err)
 		return NULL;
 	session_info_get(s, &info);
 	if (!session_reconnect(s))
-		return rpc_fail(err, RPC_E_BUSY, "session", "the session "
-		    "\"%s\" is not down and waiting, but %s", info.name,
-		    info.state);
+		return info.given_up ?
+		    rpc_fail(err, RPC_E_BUSY, "session", "the session \"%s\" "
+		    "was made of a client's connection: only a client can "
+		    "make it anew", info.name) :
+		    rpc_fail(err, RPC_E_BUSY, "session", "the session \"%s\" "
+		    "is not down and waiting, but %s", info.name, info.state);
 	log_info(call->control->w->log, "%s: session %s is to connect now",
 	    call->who, info.name);
 	session_info_get(s, &info);

@@ -151,7 +151,8 @@ void session_start(struct session *s);
 
 /*
  * Connect now instead of later, whatever was to be waited for.  False, and
- * nothing happens, unless the session is down and waits or has given up.
+ * nothing happens, unless the session is down and waits or has given up; what
+ * a client's connection was made into may not log in by itself.
  */
 bool session_reconnect(struct session *s);
 
@@ -275,6 +276,12 @@ struct attachment *session_attach(struct session *s,
 
 /* What ATTACHED says, quotas excluded. */
 void session_attached_get(struct attachment *a, struct msg_attached *out);
+
+/*
+ * The client's access, less what `access` does not have.  Tasks that were
+ * accepted go on.
+ */
+void session_narrow(struct attachment *a, uint32_t access);
 
 /*
  * The client is gone: unsent tasks are dropped, the others become orphans and

@@ -272,7 +272,7 @@ session_start(struct session *s)
 	if (s->phase == SESSION_IDLE)
 		s->last_error[0] = '\0';
 	/* One that was given up has clients, and a back-off to forget. */
-	if (s->phase == SESSION_HALTED && (!s->shared || s->recovers))
+	if (s->phase == SESSION_HALTED)
 		(void)session_reconnect(s);
 	else
 		session_step(s, SESSION_EV_START);
@@ -281,7 +281,8 @@ session_start(struct session *s)
 bool
 session_reconnect(struct session *s)
 {
-	if (s->phase != SESSION_WAITING && s->phase != SESSION_HALTED)
+	if ((s->phase != SESSION_WAITING && s->phase != SESSION_HALTED) ||
+	    (s->shared && !s->recovers))
 		return false;
 	s->backoff = (struct backoff){ 0 };
 	s->not_before = 0;
