@@ -212,9 +212,6 @@ struct gap {
 	const struct task *asked;	/* the NOP-Out that is outstanding */
 };
 
-/* A chain longer than this leads nowhere. */
-#define REDIRECT_HOPS_MAX 8
-
 struct redirect_hop {
 	uint16_t	port;
 	bool		permanent;
@@ -225,7 +222,7 @@ struct redirect_hop {
 struct session_redirect {
 	size_t			 portal;	/* where the chain begins */
 	unsigned		 hops;
-	struct redirect_hop	 hop[REDIRECT_HOPS_MAX];
+	struct redirect_hop	 hop[SESSION_HOPS_MAX];
 };
 
 struct session {
@@ -356,6 +353,8 @@ void session_login_lost(struct session *s);
 void session_redirected(struct session *s, const struct login_redirect *r);
 /* Where to connect instead of the portal, or NULL. */
 const struct redirect_hop *session_redirect_hop(const struct session *s);
+/* The way there, into the part of `out` that tells of it. */
+void session_redirect_info(const struct session *s, struct session_info *out);
 /* It failed there: only what is permanent stays. */
 void session_redirect_undo(struct session *s);
 
