@@ -196,7 +196,11 @@ TAILQ_HEAD(attachment_list, attachment);
 enum session_md5 {
 	SESSION_MD5_NOT_ALONE,
 	SESSION_MD5_TRIED,	/* by the next login: MD5 alone */
-	SESSION_MD5_KEPT	/* that was what the target needed */
+	SESSION_MD5_KEPT,	/* that was what the target needed */
+	SESSION_MD5_NO_HELP,	/* it was not, in this round of the portals */
+	/* After such a round no login is followed by a second one: */
+	SESSION_MD5_TURN_OF_ALL,
+	SESSION_MD5_TURN_OF_MD5	/* alone */
 };
 
 /*
@@ -348,6 +352,10 @@ void session_enter(struct session *s);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
 void session_login_due(struct session *s);
 void session_login_lost(struct session *s);
+/* All portals have been tried; a pause follows. */
+void session_login_round(struct session *s);
+/* Somebody has seen to it: what did not help may help now. */
+void session_login_anew(struct session *s);
 
 /* session_redirect.c: the login ends so, and goes on there; or it fails. */
 void session_redirected(struct session *s, const struct login_redirect *r);
