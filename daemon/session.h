@@ -91,6 +91,15 @@ enum submit_verdict {
 	SUBMIT_ERROR		/* belongs to an open task or to none: ERROR */
 };
 
+/* A chain of redirections longer than this leads nowhere. */
+#define SESSION_HOPS_MAX 8
+
+/* One of them (RFC 7143 section 11.13.5). */
+struct session_hop {
+	const char		*address;	/* as the target sent it */
+	bool			 permanent;	/* else only for now */
+};
+
 /* What session.show and session.list tell.  Strings live with the session. */
 struct session_info {
 	const char		*name;
@@ -98,6 +107,7 @@ struct session_info {
 	const char		*portal;	/* in use, as configured */
 	const char		*redirect;	/* where it was sent, or "" */
 	unsigned		 redirects;	/* hops from the portal */
+	struct session_hop	 hop[SESSION_HOPS_MAX];	/* so many, in order */
 	const char		*peer;		/* address in use, or "" */
 	const char		*local;
 	const char		*state;		/* name of the state */

@@ -196,7 +196,11 @@ TAILQ_HEAD(attachment_list, attachment);
 enum session_md5 {
 	SESSION_MD5_NOT_ALONE,
 	SESSION_MD5_TRIED,	/* by the next login: MD5 alone */
-	SESSION_MD5_KEPT	/* that was what the target needed */
+	SESSION_MD5_KEPT,	/* that was what the target needed */
+	SESSION_MD5_NO_HELP,	/* it was not, in this round of the portals */
+	/* After such a round no login is followed by a second one: */
+	SESSION_MD5_TURN_OF_ALL,
+	SESSION_MD5_TURN_OF_MD5	/* alone */
 };
 
 /*
@@ -212,9 +216,6 @@ struct gap {
 	const struct task *asked;	/* the NOP-Out that is outstanding */
 };
 
-/* A chain longer than this leads nowhere. */
-#define REDIRECT_HOPS_MAX 8
-
 struct redirect_hop {
 	uint16_t	port;
 	bool		permanent;
@@ -225,7 +226,7 @@ struct redirect_hop {
 struct session_redirect {
 	size_t			 portal;	/* where the chain begins */
 	unsigned		 hops;
-	struct redirect_hop	 hop[REDIRECT_HOPS_MAX];
+	struct redirect_hop	 hop[SESSION_HOPS_MAX];
 };
 
 struct session {
@@ -351,11 +352,17 @@ void session_enter(struct session *s);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
 void session_login_due(struct session *s);
 void session_login_lost(struct session *s);
+/* All portals have been tried; a pause follows. */
+void session_login_round(struct session *s);
+/* Somebody has seen to it: what did not help may help now. */
+void session_login_anew(struct session *s);
 
 /* session_redirect.c: the login ends so, and goes on there; or it fails. */
 void session_redirected(struct session *s, const struct login_redirect *r);
 /* Where to connect instead of the portal, or NULL. */
 const struct redirect_hop *session_redirect_hop(const struct session *s);
+/* The way there, into the part of `out` that tells of it. */
+void session_redirect_info(const struct session *s, struct session_info *out);
 /* It failed there: only what is permanent stays. */
 void session_redirect_undo(struct session *s);
 

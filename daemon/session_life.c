@@ -149,8 +149,10 @@ set_retry(struct session *s)
 	const struct config_session *c = s->config;
 	uint64_t now = loop_now(s->worker->loop), at = now;
 
-	if (s->tried > c->more_count)
+	if (s->tried > c->more_count) {
 		s->tried = 0;
+		session_login_round(s);
+	}
 	if (s->tried > 0 || s->planned || s->retry_at_once)
 		at = now;
 	else if (s->refused)
@@ -287,6 +289,7 @@ session_reconnect(struct session *s)
 	s->backoff = (struct backoff){ 0 };
 	s->not_before = 0;
 	s->tried = 0;
+	session_login_anew(s);
 	session_step(s, SESSION_EV_RECONNECT);
 	return true;
 }

@@ -116,6 +116,8 @@ void fx_accept(void);
 void fx_up(void);
 /* As far as fx_up() goes, again, after a loss. */
 void fx_log_in(void);
+/* Its part after the security stage. */
+void fx_finish_login(void);
 
 struct sclient *fx_attach(void);
 /* The client dies. */

@@ -339,25 +339,31 @@ fx_accept(void)
 }
 
 void
-fx_log_in(void)
+fx_finish_login(void)
 {
 	char lines[1024];
 
-	fx_accept();
-	wire(ISCSI_OP_LOGIN_REQ);
-	answer_login("TargetPortalGroupTag=1\nAuthMethod=None\n");
 	wire(ISCSI_OP_LOGIN_REQ);
 	snprintf(lines, sizeof(lines), "%sMaxConnections=1\n"
 	    "MaxRecvDataSegmentLength=262144\nMaxBurstLength=262144\n"
 	    "DefaultTime2Wait=%u\nDefaultTime2Retain=0\n"
 	    "DataPDUInOrder=Yes\nDataSequenceInOrder=Yes\n"
-	    "ErrorRecoveryLevel=0\n%s", digest_keys(), fx.time2wait, fx.keys != NULL ?
-	    fx.keys : "InitialR2T=No\nImmediateData=Yes\n"
+	    "ErrorRecoveryLevel=0\n%s", digest_keys(), fx.time2wait,
+	    fx.keys != NULL ? fx.keys : "InitialR2T=No\nImmediateData=Yes\n"
 	    "FirstBurstLength=262144\nMaxOutstandingR2T=4\n");
 	answer_login(lines);
 	UNTIL(fx.s->phase != SESSION_LOGGING_IN);
 	ck_assert_str_eq(fx.s->last_error, "");
 	ck_assert_int_eq(fx.s->phase, SESSION_UP);
+}
+
+void
+fx_log_in(void)
+{
+	fx_accept();
+	wire(ISCSI_OP_LOGIN_REQ);
+	answer_login("TargetPortalGroupTag=1\nAuthMethod=None\n");
+	fx_finish_login();
 }
 
 void
