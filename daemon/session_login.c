@@ -81,17 +81,18 @@ session_login_due(struct session *s)
  * A target may name an algorithm and mean another one, or want nothing but a
  * plain offer of MD5 (tgt and older LIO).  Which it is shows only in a login
  * that fails, so one with MD5 alone follows it at once; where that goes well,
- * it is remembered.
+ * it is remembered for as long as it does: the target may have learnt more
+ * since, or MD5 may be what it refuses now.  One that has moved says nothing
+ * of CHAP.
  */
 void
 session_login_lost(struct session *s)
 {
-	if (s->login == NULL)
+	if (s->login == NULL || login_redirect(s->login) != NULL)
 		return;
-	if (s->md5 == SESSION_MD5_TRIED) {
+	if (s->md5 != SESSION_MD5_NOT_ALONE) {
 		s->md5 = SESSION_MD5_NOT_ALONE;
-	} else if (s->md5 == SESSION_MD5_NOT_ALONE &&
-	    login_wants_md5(s->login)) {
+	} else if (login_wants_md5(s->login)) {
 		s->md5 = SESSION_MD5_TRIED;
 		s->retry_at_once = true;
 		log_info(s->log, "session %s: trying again with CHAP by MD5 "

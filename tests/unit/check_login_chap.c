@@ -264,6 +264,23 @@ START_TEST(optional)
 }
 END_TEST
 
+/* AuthMethod belongs to the security stage: after that nobody asks us. */
+START_TEST(late_method)
+{
+	static const char *const first[] = { "", "AuthMethod=Irrelevant\n" };
+
+	rules.required = false;
+	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+		begin();
+		ask();
+		ck_assert_int_eq(answer(SEC_END, first[i]), LOGIN_SEND);
+		ask();
+		assert_failed(answer(OPER, "AuthMethod=CHAP\n"), "negotiated "
+		    "AuthMethod twice", first[i]);
+	}
+}
+END_TEST
+
 /* What is offered, and whether MD5 alone is worth another login. */
 START_TEST(md5_alone)
 {
@@ -530,6 +547,7 @@ main(void)
 	tcase_add_test(tcase, challenge_lengths);
 	tcase_add_test(tcase, early_end);
 	tcase_add_test(tcase, optional);
+	tcase_add_test(tcase, late_method);
 	tcase_add_test(tcase, md5_alone);
 	tcase_add_test(tcase, md5_no_help);
 	tcase_add_test(tcase, mutual);
