@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/chap.h"
+#include "daemon/login_priv.h"
 #include "proto/text.h"
 #include "tests/unit/login_script.h"
 #include "tests/unit/unit.h"
@@ -499,6 +500,23 @@ START_TEST(reflection)
 }
 END_TEST
 
+/* No secret stays in memory when a login has ended. */
+START_TEST(wiped)
+{
+	static const struct secret none;
+	struct login_auth auth;
+	char methods[LOGIN_LIST_MAX];
+
+	set_secret(&chap.peer_secret, PEER_SECRET);
+	login_auth_init(&auth, &wanted, methods);
+	ck_assert(secret_equal(&auth.secret, &chap.secret));
+	ck_assert(secret_equal(&auth.peer_secret, &chap.peer_secret));
+	login_auth_free(&auth);
+	ck_assert_mem_eq(&auth.secret, &none, sizeof(none));
+	ck_assert_mem_eq(&auth.peer_secret, &none, sizeof(none));
+}
+END_TEST
+
 /* 20 KB in the security stage, each way. */
 START_TEST(long_text)
 {
@@ -553,6 +571,7 @@ main(void)
 	tcase_add_test(tcase, mutual);
 	tcase_add_test(tcase, bad_peers);
 	tcase_add_test(tcase, reflection);
+	tcase_add_test(tcase, wiped);
 	tcase_add_test(tcase, long_text);
 	suite_add_tcase(suite, tcase);
 	return unit_run(suite);
