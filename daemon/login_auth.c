@@ -316,16 +316,19 @@ login_auth_may_end(const struct login_auth *a)
 }
 
 int
-login_auth_end(const struct login_auth *a, const struct login_keys *keys,
+login_auth_end(struct login_auth *a, struct login_keys *keys,
     struct login_why *why)
 {
 	const char *list = keys->list[LOGIN_KEY_AUTH_METHOD];
 
 	if (a->state == LOGIN_AUTH_DONE)
 		return 0;
-	/* An answer that was left out, where none would do. */
-	if (a->state == LOGIN_AUTH_METHOD && text_list_has(list, "None"))
+	/* An answer that was left out, where none would do, for good. */
+	if (a->state == LOGIN_AUTH_METHOD && text_list_has(list, "None")) {
+		a->state = LOGIN_AUTH_DONE;
+		keys->state[LOGIN_KEY_AUTH_METHOD] = LOGIN_KEY_SETTLED;
 		return 0;
+	}
 	return login_fail(why, "target ended the security stage without "
 	    "AuthMethod=%s", list);
 }

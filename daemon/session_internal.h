@@ -196,7 +196,7 @@ TAILQ_HEAD(attachment_list, attachment);
 enum session_md5 {
 	SESSION_MD5_NOT_ALONE,
 	SESSION_MD5_TRIED,	/* by the next login: MD5 alone */
-	SESSION_MD5_KEPT,	/* that was what the target needed */
+	SESSION_MD5_KEPT,	/* the target needed that, so far */
 	SESSION_MD5_NO_HELP,	/* it was not, in this round of the portals */
 	/* After such a round no login is followed by a second one: */
 	SESSION_MD5_TURN_OF_ALL,

@@ -88,16 +88,21 @@ session_login_due(struct session *s)
  * A target may name an algorithm and mean another one, or want nothing but a
  * plain offer of MD5 (tgt and older LIO).  Which it is shows only in a login
  * that fails, so one with MD5 alone follows it at once; where that goes well,
- * it is remembered.
+ * it is remembered for as long as it does: the target may have learnt more
+ * since, or MD5 may be what it refuses now.  One that has moved says nothing
+ * of CHAP.
  */
 void
 session_login_lost(struct session *s)
 {
-	if (s->login == NULL)
+	if (s->login == NULL || login_redirect(s->login) != NULL)
 		return;
 	if (s->md5 == SESSION_MD5_TRIED) {
 		s->md5 = login_failed_in_chap(s->login) ?
 		    SESSION_MD5_NO_HELP : SESSION_MD5_NOT_ALONE;
+	} else if (s->md5 == SESSION_MD5_KEPT) {
+		if (login_failed_in_chap(s->login))
+			s->md5 = SESSION_MD5_NOT_ALONE;
 	} else if ((s->md5 == SESSION_MD5_NOT_ALONE ||
 	    s->md5 == SESSION_MD5_NO_HELP) && login_wants_md5(s->login)) {
 		s->md5 = SESSION_MD5_TRIED;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/chap.h"
+#include "daemon/login_priv.h"
 #include "proto/text.h"
 #include "tests/unit/login_script.h"
 #include "tests/unit/unit.h"
@@ -264,6 +265,23 @@ START_TEST(optional)
 }
 END_TEST
 
+/* AuthMethod belongs to the security stage: after that nobody asks us. */
+START_TEST(late_method)
+{
+	static const char *const first[] = { "", "AuthMethod=Irrelevant\n" };
+
+	rules.required = false;
+	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+		begin();
+		ask();
+		ck_assert_int_eq(answer(SEC_END, first[i]), LOGIN_SEND);
+		ask();
+		assert_failed(answer(OPER, "AuthMethod=CHAP\n"), "negotiated "
+		    "AuthMethod twice", first[i]);
+	}
+}
+END_TEST
+
 /* What is offered, and whether MD5 alone is worth another login. */
 START_TEST(md5_alone)
 {
@@ -488,6 +506,23 @@ START_TEST(reflection)
 }
 END_TEST
 
+/* No secret stays in memory when a login has ended. */
+START_TEST(wiped)
+{
+	static const struct secret none;
+	struct login_auth auth;
+	char methods[LOGIN_LIST_MAX];
+
+	set_secret(&chap.peer_secret, PEER_SECRET);
+	login_auth_init(&auth, &wanted, methods);
+	ck_assert(secret_equal(&auth.secret, &chap.secret));
+	ck_assert(secret_equal(&auth.peer_secret, &chap.peer_secret));
+	login_auth_free(&auth);
+	ck_assert_mem_eq(&auth.secret, &none, sizeof(none));
+	ck_assert_mem_eq(&auth.peer_secret, &none, sizeof(none));
+}
+END_TEST
+
 /* 20 KB in the security stage, each way. */
 START_TEST(long_text)
 {
@@ -536,11 +571,13 @@ main(void)
 	tcase_add_test(tcase, challenge_lengths);
 	tcase_add_test(tcase, early_end);
 	tcase_add_test(tcase, optional);
+	tcase_add_test(tcase, late_method);
 	tcase_add_test(tcase, md5_alone);
 	tcase_add_test(tcase, md5_no_help);
 	tcase_add_test(tcase, mutual);
 	tcase_add_test(tcase, bad_peers);
 	tcase_add_test(tcase, reflection);
+	tcase_add_test(tcase, wiped);
 	tcase_add_test(tcase, long_text);
 	suite_add_tcase(suite, tcase);
 	return unit_run(suite);
