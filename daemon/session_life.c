@@ -140,6 +140,24 @@ pass_portal(struct session *s)
 }
 
 /*
+ * A relogin waits for nothing, but a target that asks every session to log out
+ * is as good as one that fails: then there is a pause, too.
+ */
+static bool
+goes_at_once(struct session *s, uint64_t now)
+{
+	bool again = s->relogin_at != 0 &&
+	    now - s->relogin_at < SESSION_RELOGIN_EVERY_MS;
+
+	if (s->tried > 0 || s->retry_at_once)
+		return true;
+	if (!s->planned || again)
+		return false;
+	s->relogin_at = now;
+	return true;
+}
+
+/*
  * A request that was refused as the initiator's fault would be refused again
  * (RFC 7143 section 11.13.5): somebody has to change something first.
  */
@@ -151,7 +169,7 @@ set_retry(struct session *s)
 
 	if (s->tried > c->more_count)
 		s->tried = 0;
-	if (s->tried > 0 || s->planned || s->retry_at_once)
+	if (goes_at_once(s, now))
 		at = now;
 	else if (s->refused)
 		at += c->reconnect_max;
@@ -272,7 +290,7 @@ session_start(struct session *s)
 	if (s->phase == SESSION_IDLE)
 		s->last_error[0] = '\0';
 	/* One that was given up has clients, and a back-off to forget. */
-	if (s->phase == SESSION_HALTED && (!s->shared || s->recovers))
+	if (s->phase == SESSION_HALTED)
 		(void)session_reconnect(s);
 	else
 		session_step(s, SESSION_EV_START);
@@ -281,7 +299,8 @@ session_start(struct session *s)
 bool
 session_reconnect(struct session *s)
 {
-	if (s->phase != SESSION_WAITING && s->phase != SESSION_HALTED)
+	if ((s->phase != SESSION_WAITING && s->phase != SESSION_HALTED) ||
+	    (s->shared && !s->recovers))
 		return false;
 	s->backoff = (struct backoff){ 0 };
 	s->not_before = 0;
@@ -370,7 +389,7 @@ finish_stop(struct session *s, enum session_phase from)
 	drop_connection(s);
 	end_tasks(s, "the session was stopped");
 	s->up_since = 0;
-	s->next_try = s->not_before = 0;
+	s->next_try = s->not_before = s->relogin_at = 0;
 	s->backoff = (struct backoff){ 0 };
 	s->portal = s->tried = 0;
 	if (s->on_stopped != NULL)
