@@ -226,9 +226,11 @@ void
 session_log_headers(struct session *s)
 {
 	size_t count = hdrring_count(s->headers);
-	size_t i = count - hdrring_take_new(s->headers);
+	size_t fresh = hdrring_take_new(s->headers), i = count - fresh;
 	char words[HDRRING_WORDS_MAX];
 
+	if (fresh == 0)
+		return;
 	log_warn(s->log, "session %s: the PDUs before that:", s->config->name);
 	for (; i < count; i++) {
 		hdrring_words(hdrring_at(s->headers, i), words, sizeof(words));
@@ -355,7 +357,8 @@ end_tasks_early(struct session *s)
 			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
 			    MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN,
 			    MSG_TMF_NO_RESPONSE, "the session is stopped");
-		if (!sent && t->kind != TASK_LOGOUT)
+		/* A plug is what one of those left in its place. */
+		if (!sent && t->kind != TASK_LOGOUT && t->kind != TASK_PLUG)
 			task_free(t);
 	}
 }

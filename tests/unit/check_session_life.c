@@ -167,6 +167,29 @@ START_TEST(relogin_then_stop)
 }
 END_TEST
 
+/* What was stamped when it is stopped leaves one NOP-Out in its place. */
+START_TEST(stop_while_stalled)
+{
+	fx.small = true;
+	up_with_client();
+	stall(a, 1);
+	accepted(a, command(READ_F, 2, 0), 0, 2);
+	turn();
+	ck_assert_int_eq(((struct task *)ittmap_find(&a->a->itts, 2))->state,
+	    TASK_STAMPED);
+	session_stop(fx.s, on_stopped, NULL);
+	news(a, NEWS_EVENT, 0);
+	outcome(a, 1, MSG_OUTCOME_UNKNOWN, MSG_R_SHUTDOWN);
+	outcome(a, 2, MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN);
+	ck_assert_uint_eq(fx_stats().plugs, 1);
+	unstall(1);
+	wire(ISCSI_OP_NOP_OUT);
+	ck_assert(!iscsi_is_immediate(fx.got.bhs));
+	take_logout();
+	UNTIL(stopped);
+}
+END_TEST
+
 /* --- Time2Wait --- */
 
 START_TEST(no_attempt_before)
@@ -554,6 +577,7 @@ main(void)
 	tcase_add_test(tc, relogin_without_answer);
 	tcase_add_test(tc, relogin_again_and_again);
 	tcase_add_test(tc, relogin_then_stop);
+	tcase_add_test(tc, stop_while_stalled);
 	tcase_add_test(tc, no_attempt_before);
 	tcase_add_test(tc, attempts_after_login);
 	tcase_add_test(tc, negotiated_time2wait);
