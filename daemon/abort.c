@@ -197,7 +197,7 @@ end_sent(struct task *t)
 	task_unqueue(t);
 	txpdu_free(s->worker, t->pdu);
 	t->pdu = NULL;
-	if (s->phase != SESSION_UP)
+	if (s->phase != SESSION_UP && s->phase != SESSION_DRAINING)
 		return;	/* the end of the connection ends the task */
 	if (can_abort(t)) {
 		queue_abort(t);

@@ -161,8 +161,9 @@ void session_start(struct session *s);
 
 /*
  * Connect now instead of later, whatever was to be waited for.  False, and
- * nothing happens, unless the session is down and waits or has given up; what
- * a client's connection was made into may not log in by itself.
+ * nothing happens, unless the session is down and waits or has given up; and
+ * never for one that clients share and that is not the configured place, where
+ * they would find themselves.
  */
 bool session_reconnect(struct session *s);
 

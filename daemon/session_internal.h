@@ -57,6 +57,8 @@
 #define TASK_SENSE_MAX		4096
 /* Statuses are acknowledged after this long when nothing else is sent. */
 #define SESSION_ACK_DELAY_MS	2000
+/* So often a relogin costs no pause. */
+#define SESSION_RELOGIN_EVERY_MS 10000
 /* Answers to pings of the target that may wait to be written. */
 #define SESSION_PONGS_MAX	64
 
@@ -279,6 +281,7 @@ struct session {
 	bool			 refused;	/* with status class 2 */
 	uint32_t		 drain_ms;	/* of a relogin */
 	bool			 planned;	/* the next loss is a relogin's */
+	uint64_t		 relogin_at;	/* the last without a pause; or 0 */
 	uint64_t		 up_since;
 	struct session_stats	 stats;
 	struct pump_stats	 pump_past;	/* of earlier connections */

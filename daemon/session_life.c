@@ -140,6 +140,24 @@ pass_portal(struct session *s)
 }
 
 /*
+ * A relogin waits for nothing, but a target that asks every session to log out
+ * is as good as one that fails: then there is a pause, too.
+ */
+static bool
+goes_at_once(struct session *s, uint64_t now)
+{
+	bool again = s->relogin_at != 0 &&
+	    now - s->relogin_at < SESSION_RELOGIN_EVERY_MS;
+
+	if (s->tried > 0 || s->retry_at_once)
+		return true;
+	if (!s->planned || again)
+		return false;
+	s->relogin_at = now;
+	return true;
+}
+
+/*
  * A request that was refused as the initiator's fault would be refused again
  * (RFC 7143 section 11.13.5): somebody has to change something first.
  */
@@ -153,7 +171,7 @@ set_retry(struct session *s)
 		s->tried = 0;
 		session_login_round(s);
 	}
-	if (s->tried > 0 || s->planned || s->retry_at_once)
+	if (goes_at_once(s, now))
 		at = now;
 	else if (s->refused)
 		at += c->reconnect_max;
@@ -210,9 +228,11 @@ void
 session_log_headers(struct session *s)
 {
 	size_t count = hdrring_count(s->headers);
-	size_t i = count - hdrring_take_new(s->headers);
+	size_t fresh = hdrring_take_new(s->headers), i = count - fresh;
 	char words[HDRRING_WORDS_MAX];
 
+	if (fresh == 0)
+		return;
 	log_warn(s->log, "session %s: the PDUs before that:", s->config->name);
 	for (; i < count; i++) {
 		hdrring_words(hdrring_at(s->headers, i), words, sizeof(words));
@@ -340,7 +360,8 @@ end_tasks_early(struct session *s)
 			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
 			    MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN,
 			    MSG_TMF_NO_RESPONSE, "the session is stopped");
-		if (!sent && t->kind != TASK_LOGOUT)
+		/* A plug is what one of those left in its place. */
+		if (!sent && t->kind != TASK_LOGOUT && t->kind != TASK_PLUG)
 			task_free(t);
 	}
 }
@@ -374,7 +395,7 @@ finish_stop(struct session *s, enum session_phase from)
 	drop_connection(s);
 	end_tasks(s, "the session was stopped");
 	s->up_since = 0;
-	s->next_try = s->not_before = 0;
+	s->next_try = s->not_before = s->relogin_at = 0;
 	s->backoff = (struct backoff){ 0 };
 	s->portal = s->tried = 0;
 	if (s->on_stopped != NULL)

@@ -119,6 +119,31 @@ START_TEST(relogin_without_answer)
 }
 END_TEST
 
+/* A target that wants each session to log out has its pauses, too. */
+START_TEST(relogin_again_and_again)
+{
+	uint64_t now;
+
+	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 3600000;
+	up_with_client();
+	session_relogin(fx.s, 0, "why");
+	take_logout();
+	fx_log_in();
+	now = loop_now(fx.worker->loop);
+	session_relogin(fx.s, 0, "why");
+	take_logout();
+	UNTIL(fx.s->phase == SESSION_WAITING);
+	ck_assert_uint_ge(fx.s->next_try, now + 2700000);
+	ck_assert(session_reconnect(fx.s));
+	fx_log_in();
+	/* But not for ever. */
+	fx.s->relogin_at -= SESSION_RELOGIN_EVERY_MS;
+	session_relogin(fx.s, 0, "why");
+	take_logout();
+	fx_log_in();
+}
+END_TEST
+
 static bool stopped;
 
 static void
@@ -138,6 +163,29 @@ START_TEST(relogin_then_stop)
 	take_logout();
 	UNTIL(stopped);
 	ck_assert_int_eq(fx.s->phase, SESSION_IDLE);
+}
+END_TEST
+
+/* What was stamped when it is stopped leaves one NOP-Out in its place. */
+START_TEST(stop_while_stalled)
+{
+	fx.small = true;
+	up_with_client();
+	stall(a, 1);
+	accepted(a, command(READ_F, 2, 0), 0, 2);
+	turn();
+	ck_assert_int_eq(((struct task *)ittmap_find(&a->a->itts, 2))->state,
+	    TASK_STAMPED);
+	session_stop(fx.s, on_stopped, NULL);
+	news(a, NEWS_EVENT, 0);
+	outcome(a, 1, MSG_OUTCOME_UNKNOWN, MSG_R_SHUTDOWN);
+	outcome(a, 2, MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN);
+	ck_assert_uint_eq(fx_stats().plugs, 1);
+	unstall(1);
+	wire(ISCSI_OP_NOP_OUT);
+	ck_assert(!iscsi_is_immediate(fx.got.bhs));
+	take_logout();
+	UNTIL(stopped);
 }
 END_TEST
 
@@ -295,6 +343,26 @@ START_TEST(started_when_given_up)
 }
 END_TEST
 
+/*
+ * What a client shared is lost for good, unless it is the configured place: no
+ * command takes its clients elsewhere.
+ */
+START_TEST(shared_stays_down)
+{
+	up_with_client();
+	fx.s->shared = true;
+	hang_up();
+	UNTIL(fx.s->phase == SESSION_HALTED);
+	ck_assert(!session_reconnect(fx.s));
+	session_start(fx.s);
+	ck_assert_int_eq(fx.s->phase, SESSION_HALTED);
+	fx.s->recovers = true;
+	ck_assert(session_reconnect(fx.s));
+	fx_log_in();
+	fx.s->shared = fx.s->recovers = false;
+}
+END_TEST
+
 /* No pause at all: whatever broke, the next attempt is on its way. */
 START_TEST(no_pause)
 {
@@ -396,7 +464,9 @@ main(void)
 	tcase_add_test(tc, relogin_waits_for_tasks);
 	tcase_add_test(tc, relogin_waits_so_long);
 	tcase_add_test(tc, relogin_without_answer);
+	tcase_add_test(tc, relogin_again_and_again);
 	tcase_add_test(tc, relogin_then_stop);
+	tcase_add_test(tc, stop_while_stalled);
 	tcase_add_test(tc, no_attempt_before);
 	tcase_add_test(tc, attempts_after_login);
 	tcase_add_test(tc, negotiated_time2wait);
@@ -405,6 +475,7 @@ main(void)
 	tcase_add_test(tc, pauses_grow);
 	tcase_add_test(tc, gives_up);
 	tcase_add_test(tc, started_when_given_up);
+	tcase_add_test(tc, shared_stays_down);
 	tcase_add_test(tc, no_pause);
 	tcase_add_test(tc, portals_in_turn);
 	tcase_add_test(tc, logins_are_alike);
