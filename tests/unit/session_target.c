@@ -218,11 +218,45 @@ say_good(uint32_t itt)
 	    NULL, 0);
 }
 
+struct progress *
+progress_of(uint32_t itt)
+{
+	const unsigned max = sizeof(fx.progress) / sizeof(fx.progress[0]);
+	struct progress *p;
+
+	for (unsigned i = 0; i < max && i < fx.nprogress; i++) {
+		if (fx.progress[i].itt == itt)
+			return &fx.progress[i];
+	}
+	p = &fx.progress[fx.nprogress++ % max];
+	*p = (struct progress){ .itt = itt };
+	return p;
+}
+
+void
+say_data(uint32_t itt, uint8_t flags, uint8_t byte, uint32_t len)
+{
+	uint8_t *data = malloc(len + 1), *bhs;
+	struct progress *p = progress_of(itt);
+
+	memset(data, byte, len);
+	bhs = from_target(ISCSI_OP_DATA_IN, flags, itt);
+	put_be32(bhs + ISCSI_OFF_DATASN, p->datasn++);
+	put_be32(bhs + ISCSI_OFF_BUFFER_OFFSET, p->offset);
+	p->offset += len;
+	if ((flags & ISCSI_DATAIN_STATUS) != 0)
+		say_status(bhs, data, len);
+	else
+		say(bhs, data, len);
+	free(data);
+}
+
 void
 say_r2t(uint32_t itt, uint32_t ttt, uint32_t offset, uint32_t len)
 {
 	uint8_t *bhs = from_target(ISCSI_OP_R2T, ISCSI_FLAG_FINAL, itt);
 
+	put_be32(bhs + ISCSI_OFF_DATASN, progress_of(itt)->r2tsn++);
 	put_be64(bhs + ISCSI_OFF_LUN, LUN_1);
 	put_be32(bhs + ISCSI_OFF_TTT, ttt);
 	put_be32(bhs + ISCSI_OFF_BUFFER_OFFSET, offset);
