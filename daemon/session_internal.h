@@ -401,6 +401,8 @@ int r2t_answer_all(struct task *t);
 /* abort.c */
 void abort_task(struct task *t, enum task_end why);
 void abort_cut_data(struct task *t);
+/* Is the Data-Out of this task held until a function is answered? */
+bool abort_mutes(const struct task *t);
 void abort_tmf_sent(struct task *tmf);
 void abort_orphan(struct task *t);
 void abort_watch_queue(struct session *s);

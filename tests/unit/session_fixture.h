@@ -177,6 +177,8 @@ void no_news(struct sclient *c);
  * with it unless fx.hold_window.
  */
 const struct got *wire(uint8_t opcode);
+/* The same of whatever opcode, which it returns. */
+uint8_t wire_any(void);
 /* Nothing more was sent, and nothing is waiting that could be. */
 void wire_quiet(void);
 
