@@ -144,6 +144,7 @@ struct config_session {
 	uint32_t		 reconnect_interval;
 	uint32_t		 reconnect_max;
 	uint32_t		 reconnect_limit;
+	uint32_t		 recovery_timeout;
 	struct config_digests	 header_digest;
 	struct config_digests	 data_digest;
 	bool			 digest_big_endian;	/* else little */

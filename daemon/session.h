@@ -76,6 +76,7 @@ struct session_attach {
 	uint32_t			 deadline;	/* ms; 0 = none */
 	uint32_t			 events;	/* mask */
 	bool				 exclusive;
+	bool				 hold;
 };
 
 /* Why a SUBMIT or ATTACH was not accepted. */
@@ -182,6 +183,12 @@ void session_reopen(struct session *s);
 
 /* It is being stopped, or was and waits for session_reopen(). */
 bool session_stopping(const struct session *s);
+
+/*
+ * End what waits for the session to come up again (clients that attached with
+ * hold) as not-sent.  Nothing unless its connection is lost.
+ */
+void session_end_held(struct session *s, const char *why);
 
 /* Tasks that are open: of clients, of those that have gone, and its own. */
 uint32_t session_task_count(const struct session *s);

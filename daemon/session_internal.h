@@ -11,6 +11,7 @@
  *	session_share.c		sessions made of a raw connection
  *	attachment.c		a client's share of it: attach, detach, submit
  *	guard.c			what a client may submit, before it is queued
+ *	session_hold.c		what waits while the session is down
  *	task.c			one task from SUBMIT to its outcome; deadlines
  *	r2t.c			what a target asked for and got of a task's data
  *	abort.c			ABORT TASK, orphans, quarantine, what TMFs do
@@ -180,6 +181,7 @@ struct attachment {
 	uint32_t		 deadline;
 	uint32_t		 events;
 	bool			 exclusive;
+	bool			 hold;		/* see session_hold.c */
 	bool			 paused;
 
 	struct ittmap		 itts;
@@ -268,6 +270,7 @@ struct session {
 	struct loop_timer	*timer;		/* connect, login, retry, logout */
 	struct loop_timer	*task_timer;
 	struct loop_timer	*ack_timer;
+	struct loop_timer	*hold_timer;
 	struct loop_job		 fail_job;
 	struct loop_job		 stop_job;
 	struct loop_job		 reap_job;
@@ -288,6 +291,7 @@ struct session {
 	bool			 planned;	/* the next loss is a relogin's */
 	uint64_t		 relogin_at;	/* the last without a pause; or 0 */
 	uint64_t		 up_since;
+	uint64_t		 hold_until;	/* loop time; 0: not down */
 	struct session_stats	 stats;
 	struct pump_stats	 pump_past;	/* of earlier connections */
 
@@ -440,7 +444,25 @@ bool guard_data_out(const struct session *s, struct task *t,
     const struct txpdu *pdu, struct refusal *why);
 bool guard_text_more(const struct session *s, const struct task *t,
     const struct txpdu *pdu, struct refusal *why);
+bool guard_held(const struct session *s, const struct task *t,
+    struct refusal *why);
 uint32_t guard_burst(const struct session *s, const uint8_t *bhs);
+
+/*
+ * session_hold.c: the time runs from the loss of the connection, or from the
+ * start of the session, until it is up, stopped or given up.
+ */
+void session_hold_begin(struct session *s);
+void session_hold_stop(struct session *s);
+void session_hold_due(void *arg);
+/* A new request may wait, though the session is not up. */
+bool session_hold_accepts(const struct attachment *a, const uint8_t *bhs);
+/* This task does not end with the connection. */
+bool session_hold_keeps(const struct task *t);
+/* Before the connection is closed. */
+void session_hold_take_back(struct session *s);
+/* The session is up. */
+void session_hold_resume(struct session *s);
 
 /* session_tx.c */
 struct txpdu *session_tx_next(void *arg);

@@ -255,6 +255,7 @@ session_enter(struct session *s)
 	s->stats.logins++;
 	keepalive_start(s);
 	announce_up(s);
+	session_hold_resume(s);
 }
 
 /* A PDU that arrived before the full feature phase. */

@@ -94,6 +94,7 @@ START_TEST(session_defaults)
 	ck_assert_uint_eq(s->reconnect_interval, 2000);
 	ck_assert_uint_eq(s->reconnect_max, 60000);
 	ck_assert_uint_eq(s->reconnect_limit, 0);
+	ck_assert_uint_eq(s->recovery_timeout, 120000);
 	ck_assert_uint_eq(s->header_digest.count, 1);
 	ck_assert_int_eq(s->header_digest.list[0], CONFIG_DIGEST_NONE);
 	ck_assert_uint_eq(s->data_digest.count, 1);
@@ -185,7 +186,7 @@ START_TEST(all_session_keys)
 	s = session_with(&fx, "isid = 0x80123456789A connect-timeout = 1s\n"
 	    "login-timeout = 2s\n logout-timeout = 3s\n"
 	    "reconnect-interval = 1500ms\n reconnect-max = 120m\n "
-	    "reconnect-limit = 7\n header-digest = {CRC32C,None,}\n"
+	    "reconnect-limit = 7\n recovery-timeout = 0s\n header-digest = {CRC32C,None,}\n"
 	    "data-digest = CRC32C\n digest-byte-order = big\n"
 	    "max-recv-data-segment-length = 16777215\n"
 	    "max-burst-length = 512\n first-burst-length = 512\n"
@@ -200,6 +201,7 @@ START_TEST(all_session_keys)
 	ck_assert_uint_eq(s->reconnect_interval, 1500);
 	ck_assert_uint_eq(s->reconnect_max, 7200000);
 	ck_assert_uint_eq(s->reconnect_limit, 7);
+	ck_assert_uint_eq(s->recovery_timeout, 0);
 	ck_assert_uint_eq(s->header_digest.count, 2);
 	ck_assert_int_eq(s->header_digest.list[0], CONFIG_DIGEST_CRC32C);
 	ck_assert_int_eq(s->header_digest.list[1], CONFIG_DIGEST_NONE);

@@ -90,6 +90,8 @@ static const struct {
 	    PLACE "text-timeout = 7s" },
 	{ CONFIG_BLOCK_SESSION, "reconnect-limit",
 	    PLACE "reconnect-limit = 7" },
+	{ CONFIG_BLOCK_SESSION, "recovery-timeout",
+	    PLACE "recovery-timeout = 7s" },
 	{ CONFIG_BLOCK_SESSION, "async-logout",
 	    PLACE "async-logout = drop" },
 	{ CONFIG_BLOCK_SESSION, "fast-abort", PLACE "fast-abort = yes" },

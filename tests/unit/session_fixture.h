@@ -104,6 +104,8 @@ struct session_fixture {
 	struct progress		 progress[128];
 	unsigned		 nprogress;
 
+	bool			 hold;		/* for the next fx_attach() */
+
 	/* For the next submit(). */
 	uint32_t		 deadline;
 	const uint8_t		*ahs;
