@@ -70,6 +70,12 @@ session_attached_get(struct attachment *a, struct msg_attached *out)
 }
 
 void
+session_narrow(struct attachment *a, uint32_t access)
+{
+	a->access &= access;
+}
+
+void
 session_detach(struct attachment *a)
 {
 	struct session *s = a->session;

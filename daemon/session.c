@@ -238,10 +238,6 @@ session_info_get(struct session *s, struct session_info *out)
 		.name = s->config->name,
 		.target = session_target(s),
 		.portal = session_portal(s)->text,
-		.redirect = session_redirect_hop(s) != NULL ?
-		    session_redirect_hop(s)->address : "",
-		.redirects = session_redirect_hop(s) != NULL ?
-		    s->redirect.hops : 0,
 		.peer = conn == NULL ? "" : conn_peer(conn),
 		.local = conn == NULL ? "" : conn_local(conn),
 		.state = state_name(s->phase),
@@ -258,6 +254,7 @@ session_info_get(struct session *s, struct session_info *out)
 		.params = s->params,
 		.up = s->phase == SESSION_UP,
 	};
+	session_redirect_info(s, out);
 	memcpy(out->isid, s->isid, sizeof(out->isid));
 }
 

@@ -94,6 +94,7 @@ static const struct {
 	    PLACE "recovery-timeout = 7s" },
 	{ CONFIG_BLOCK_SESSION, "async-logout",
 	    PLACE "async-logout = drop" },
+	{ CONFIG_BLOCK_SESSION, "fast-abort", PLACE "fast-abort = yes" },
 	{ CONFIG_BLOCK_SESSION, "target-portal-group-tag",
 	    PLACE "target-portal-group-tag = 7" },
 	{ CONFIG_BLOCK_SESSION, "chap-algorithms",
