@@ -28,6 +28,8 @@
 #define FDS_MAX		253
 /* An output buffer above this size is not kept for the next answer. */
 #define OUTPUT_KEEP	65536u
+/* ms between looks at a peer that says nothing more and waits for answers. */
+#define LOOK_EVERY	500
 
 struct control_peer {
 	TAILQ_ENTRY(control_peer) link;
@@ -35,6 +37,7 @@ struct control_peer {
 	int			 fd;
 	struct loop_io		*io;
 	struct loop_timer	*stall;
+	struct loop_timer	*look;	/* is it still there? */
 	struct loop_job		 again;	/* lines are left to be served */
 	struct loop_job		 reap;
 	char			 who[64];
@@ -69,6 +72,7 @@ peer_close(struct control_peer *p)
 	p->closed = true;
 	loop_io_free(p->io);
 	loop_timer_free(p->stall);
+	loop_timer_free(p->look);
 	loop_unpost(w->loop, &p->again);
 	control_fds_clear(&p->fds);
 	close(p->fd);
@@ -261,6 +265,8 @@ peer_settle(struct control_peer *p)
 		peer_close(p);
 		return;
 	}
+	if (p->eof && !LIST_EMPTY(&p->laters) && !loop_timer_armed(p->look))
+		loop_timer_set(p->look, LOOK_EVERY);
 	if (!p->ending && !p->eof && p->in_len < sizeof(p->in) &&
 	    peer_pending(p) < CONTROL_OUTPUT_MAX)
 		want |= LOOP_READ;
@@ -292,13 +298,29 @@ on_again(void *arg)
 	peer_settle(p);
 }
 
-/* Has it closed both directions?  Then no answer can be read any more. */
+/* Are answers due and both directions closed, so that nobody can read them? */
 static bool
-peer_hung_up(const struct control_peer *p)
+waits_for_nothing(const struct control_peer *p)
 {
 	struct pollfd pfd = { .fd = p->fd };
 
-	return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLHUP) != 0;
+	return p->eof && !LIST_EMPTY(&p->laters) && poll(&pfd, 1, 0) == 1 &&
+	    (pfd.revents & POLLHUP) != 0;
+}
+
+/*
+ * After the end of its stream a peer is not listened to: that end would be
+ * there again in each turn.
+ */
+static void
+on_look(void *arg)
+{
+	struct control_peer *p = arg;
+
+	if (waits_for_nothing(p))
+		peer_close(p);
+	else
+		peer_settle(p);
 }
 
 static void
@@ -331,7 +353,7 @@ peer_read(struct control_peer *p)
 	}
 	if (n == 0)
 		p->eof = true;
-	if (p->eof && !LIST_EMPTY(&p->laters) && peer_hung_up(p)) {
+	if (waits_for_nothing(p)) {
 		peer_close(p);
 		return;
 	}
@@ -376,7 +398,8 @@ control_peer_start(struct control *c, int fd, const struct peer *cred)
 	LIST_INIT(&p->laters);
 	p->io = loop_io_new(c->w->loop, fd, on_io, p);
 	p->stall = loop_timer_new(c->w->loop, on_stall, p);
-	if (p->io == NULL || p->stall == NULL)
+	p->look = loop_timer_new(c->w->loop, on_look, p);
+	if (p->io == NULL || p->stall == NULL || p->look == NULL)
 		goto fail;
 	TAILQ_INSERT_TAIL(&c->peers, p, link);
 	c->count++;
@@ -388,6 +411,7 @@ fail:
 	if (p != NULL) {
 		loop_io_free(p->io);
 		loop_timer_free(p->stall);
+		loop_timer_free(p->look);
 		free(p);
 	}
 	close(fd);

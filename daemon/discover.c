@@ -223,17 +223,28 @@ send_text(struct discover *d, const uint8_t *answer)
 	send_request(d, bhs, all);
 }
 
+/* What is left of the time, 0 if nothing is. */
+static uint32_t
+time_left(const struct discover *d)
+{
+	uint64_t now = loop_now(d->w->loop);
+
+	return d->deadline > now ? (uint32_t)(d->deadline - now) : 0;
+}
+
 /* Reason 0, close the session. */
 static void
 send_logout(struct discover *d)
 {
+	uint32_t left = time_left(d);
 	uint8_t bhs[ISCSI_BHS_LEN] = {
 		[ISCSI_OFF_OPCODE] = ISCSI_OP_LOGOUT_REQ | ISCSI_IMMEDIATE,
 		[ISCSI_OFF_FLAGS] = ISCSI_FLAG_FINAL,
 	};
 
 	d->phase = DISCOVER_LOGOUT;
-	loop_timer_set(d->timer, DISCOVER_LOGOUT_MS);
+	loop_timer_set(d->timer, left < DISCOVER_LOGOUT_MS ? left :
+	    DISCOVER_LOGOUT_MS);
 	put_be32(bhs + ISCSI_OFF_ITT, LOGOUT_ITT);
 	send_request(d, bhs, "");
 }
@@ -571,13 +582,12 @@ static const struct pump_ops pump_ops = {
 static void
 dial(struct discover *d)
 {
-	uint64_t now = loop_now(d->w->loop);
-	uint32_t left = d->deadline > now ? (uint32_t)(d->deadline - now) : 1;
+	uint32_t left = time_left(d);
 
 	d->phase = DISCOVER_CONNECT;
 	sendtargets_portal(&d->here, d->portal);
-	d->pump = pump_dial(d->w, d->here.host, d->here.port, left, &pump_ops,
-	    d);
+	d->pump = pump_dial(d->w, d->here.host, d->here.port,
+	    left > 0 ? left : 1, &pump_ops, d);
 	if (d->pump == NULL)
 		fail(d, "cannot connect: %s", strerror(errno));
 	else

@@ -16,7 +16,8 @@
 #define DISCOVER_TEXT_MAX	(1024u * 1024)	/* bytes of a target's text */
 #define DISCOVER_RECORDS_MAX	8192u
 #define DISCOVER_HOPS_MAX	8u		/* redirections followed */
-#define DISCOVER_LOGOUT_MS	2000u		/* for the Logout Response */
+/* For the Logout Response, if so much is left. */
+#define DISCOVER_LOGOUT_MS	2000u
 
 struct config_chap;
 struct config_chap_rules;

@@ -226,6 +226,7 @@ struct login_auth {
 	enum login_auth_state	 state;
 	bool			 mutual;
 	bool			 fallback;	/* MD5 alone may be tried */
+	bool			 deceived;	/* it answers with what is ours */
 	unsigned		 count;
 	uint8_t			 list[CONFIG_CHAP_ALGORITHMS];	/* offered */
 	unsigned		 algorithm;	/* chosen; 0: not yet */
@@ -263,8 +264,11 @@ int login_auth_step(struct login_auth *a, const struct login_keys *keys,
 /* May we ask for the next stage? */
 bool login_auth_may_end(const struct login_auth *a);
 
-/* The target ends the security stage: is everything proved? */
-int login_auth_end(const struct login_auth *a, const struct login_keys *keys,
+/*
+ * The target ends the security stage: is everything proved?  From now on it
+ * is too late for AuthMethod (RFC 7143 section 12.1).
+ */
+int login_auth_end(struct login_auth *a, struct login_keys *keys,
     struct login_why *why);
 
 #endif

@@ -135,6 +135,22 @@ START_TEST(test_half_closed)
 }
 END_TEST
 
+/* Who says nothing more and then goes is missed, too. */
+START_TEST(test_half_closed_and_gone)
+{
+	discover("\"id\":\"d\",", ",\"timeout_ms\":600000");
+	shutdown(fx.fd, SHUT_WR);
+	take_connection();
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_eq(loop_turn(fx.w->loop, 1), 0);
+	ck_assert_uint_eq(control_count(fx.c), 1);
+	close(fx.fd);
+	fx.fd = -1;
+	expect_hangup();
+	ck_assert_uint_eq(control_count(fx.c), 0);
+}
+END_TEST
+
 /* A notification is carried out and not answered. */
 START_TEST(test_notification)
 {
@@ -218,6 +234,7 @@ main(void)
 	tcase_add_test(tc, test_nobody_there);
 	tcase_add_test(tc, test_caller_goes);
 	tcase_add_test(tc, test_half_closed);
+	tcase_add_test(tc, test_half_closed_and_gone);
 	tcase_add_test(tc, test_notification);
 	tcase_add_test(tc, test_control_ends);
 	tcase_add_test(tc, test_bounded);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/chap.h"
+#include "daemon/login_priv.h"
 #include "proto/text.h"
 #include "tests/unit/login_script.h"
 #include "tests/unit/unit.h"
@@ -264,6 +265,23 @@ START_TEST(optional)
 }
 END_TEST
 
+/* AuthMethod belongs to the security stage: after that nobody asks us. */
+START_TEST(late_method)
+{
+	static const char *const first[] = { "", "AuthMethod=Irrelevant\n" };
+
+	rules.required = false;
+	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+		begin();
+		ask();
+		ck_assert_int_eq(answer(SEC_END, first[i]), LOGIN_SEND);
+		ask();
+		assert_failed(answer(OPER, "AuthMethod=CHAP\n"), "negotiated "
+		    "AuthMethod twice", first[i]);
+	}
+}
+END_TEST
+
 /* What is offered, and whether MD5 alone is worth another login. */
 START_TEST(md5_alone)
 {
@@ -296,6 +314,7 @@ START_TEST(md5_alone)
 	begin_chap("5");
 	assert_failed(answer(SEC, ASK("8")), "but we offered only 5", "8");
 	ck_assert(!login_wants_md5(login));
+	ck_assert(login_failed_in_chap(login));
 	wanted.md5_only = false;
 	rules.listed = true;
 	begin_chap("8,7,6,5");
@@ -319,8 +338,8 @@ START_TEST(md5_no_help)
 		put_be16(rsp + ISCSI_OFF_LOGIN_STATUS, status[i]);
 		ck_assert_int_eq(deliver("TargetAddress=192.0.2.1\n"),
 		    LOGIN_FAILED);
-		ck_assert_msg(!login_wants_md5(login), "status 0x%04x",
-		    status[i]);
+		ck_assert_msg(!login_failed_in_chap(login) &&
+		    !login_wants_md5(login), "status 0x%04x", status[i]);
 	}
 	/* The target let us off. */
 	rules.required = false;
@@ -436,9 +455,12 @@ START_TEST(bad_peers)
 	assert_failed(answer(SEC_END, peer_answer("any", "a wrong secret",
 	    0)), "target could not authenticate itself: its CHAP_R is wrong",
 	    "wrong");
+	ck_assert(login_wants_md5(login));
 	begin_mutual();
 	assert_failed(answer(SEC_END, peer_answer("any", SECRET, 0)),
 	    "target authenticates itself with our own secret", "own");
+	ck_assert(!login_wants_md5(login));
+	ck_assert(login_failed_in_chap(login));
 	begin_mutual();
 	assert_failed(answer(SEC_END, peer_answer("any", PEER_SECRET, 1)),
 	    "target sent a CHAP_R of 31 bytes, not the 32 of SHA256", "short");
@@ -471,6 +493,8 @@ START_TEST(reflection)
 	    challenge);
 	assert_failed(answer(SEC, text), "target sent one of our own "
 	    "challenges back", "reflected");
+	ck_assert(!login_wants_md5(login));
+	ck_assert(login_failed_in_chap(login));
 	/* The other login has ended: it helps nobody any more. */
 	login_free(first);
 	begin_chap("8,7,6,5");
@@ -479,6 +503,23 @@ START_TEST(reflection)
 	ask();
 	said_value("CHAP_C=", other, sizeof(other));
 	ck_assert_str_ne(challenge, other);
+}
+END_TEST
+
+/* No secret stays in memory when a login has ended. */
+START_TEST(wiped)
+{
+	static const struct secret none;
+	struct login_auth auth;
+	char methods[LOGIN_LIST_MAX];
+
+	set_secret(&chap.peer_secret, PEER_SECRET);
+	login_auth_init(&auth, &wanted, methods);
+	ck_assert(secret_equal(&auth.secret, &chap.secret));
+	ck_assert(secret_equal(&auth.peer_secret, &chap.peer_secret));
+	login_auth_free(&auth);
+	ck_assert_mem_eq(&auth.secret, &none, sizeof(none));
+	ck_assert_mem_eq(&auth.peer_secret, &none, sizeof(none));
 }
 END_TEST
 
@@ -530,11 +571,13 @@ main(void)
 	tcase_add_test(tcase, challenge_lengths);
 	tcase_add_test(tcase, early_end);
 	tcase_add_test(tcase, optional);
+	tcase_add_test(tcase, late_method);
 	tcase_add_test(tcase, md5_alone);
 	tcase_add_test(tcase, md5_no_help);
 	tcase_add_test(tcase, mutual);
 	tcase_add_test(tcase, bad_peers);
 	tcase_add_test(tcase, reflection);
+	tcase_add_test(tcase, wiped);
 	tcase_add_test(tcase, long_text);
 	suite_add_tcase(suite, tcase);
 	return unit_run(suite);

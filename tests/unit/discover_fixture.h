@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/chap.h"
 #include "daemon/conf.h"
 #include "daemon/discover.h"
 #include "daemon/log.h"
