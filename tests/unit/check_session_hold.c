@@ -413,10 +413,23 @@ two_held(void)
 	no_news(h);
 }
 
+/* All of recovery-timeout, however long it takes here. */
+static void
+time_passes(void)
+{
+	uint64_t now = loop_now(fx.worker->loop);
+
+	ck_assert(loop_timer_armed(fx.s->hold_timer));
+	ck_assert_uint_gt(fx.s->hold_until, now);
+	ck_assert_uint_le(fx.s->hold_until, now + fx.sconf.recovery_timeout);
+	fx.s->hold_until = now;
+	loop_timer_set(fx.s->hold_timer, 0);
+}
+
 START_TEST(time_is_over)
 {
-	fx.sconf.recovery_timeout = 100;
 	two_held();
+	time_passes();
 	ck_assert_ptr_nonnull(strstr(outcome(h, 2, MSG_OUTCOME_NOT_SENT,
 	    MSG_R_SESSION_DOWN)->outcome.text, "recovery-timeout"));
 	outcome(h, 3, MSG_OUTCOME_NOT_SENT, MSG_R_SESSION_DOWN);
@@ -431,6 +444,7 @@ START_TEST(time_is_over)
 	hang_up();
 	outcome(h, 5, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	accepted(h, read_of(6), 0, 6);
+	time_passes();
 	outcome(h, 6, MSG_OUTCOME_NOT_SENT, MSG_R_SESSION_DOWN);
 	no_news(h);
 }
@@ -577,16 +591,24 @@ END_TEST
 /* The deadline goes on to count. */
 START_TEST(overdue_meanwhile)
 {
+	const struct task *t;
+	uint64_t at;
+
 	window_closed();
-	fx.deadline = 50;
+	fx.deadline = 60000;
 	accepted(h, read_of(2), 0, 2);
+	t = TAILQ_LAST(&h->a->tasks, task_queue);
+	at = t->timer_at;
+	ck_assert_uint_gt(at, 0);
 	hang_up();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
-	fx.deadline = 50;
+	ck_assert_uint_eq(t->timer_at, at);
+	fx.deadline = 1;
 	accepted(h, read_of(3), 0, 3);
-	outcome(h, 2, MSG_OUTCOME_TIMED_OUT, MSG_R_DEADLINE);
 	outcome(h, 3, MSG_OUTCOME_TIMED_OUT, MSG_R_DEADLINE);
 	come_back();
+	ck_assert_uint_eq(t->timer_at, at);
+	wire_read(2);
 	wire_quiet();
 }
 END_TEST
