@@ -225,6 +225,7 @@ struct redirect_hop {
 struct session_redirect {
 	size_t			 portal;	/* where the chain begins */
 	unsigned		 hops;
+	unsigned		 proved;	/* of them, by a login */
 	struct redirect_hop	 hop[REDIRECT_HOPS_MAX];
 };
 
@@ -356,7 +357,9 @@ void session_login_lost(struct session *s);
 void session_redirected(struct session *s, const struct login_redirect *r);
 /* Where to connect instead of the portal, or NULL. */
 const struct redirect_hop *session_redirect_hop(const struct session *s);
-/* It failed there: only what is permanent stays. */
+/* A login has gone well there. */
+void session_redirect_proved(struct session *s);
+/* It failed there: only what is permanent stays, if it ever went well. */
 void session_redirect_undo(struct session *s);
 
 /* attachment.c */

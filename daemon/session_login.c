@@ -200,6 +200,7 @@ session_enter(struct session *s)
 		log_info(s->log, "session %s: from now on CHAP by MD5 alone",
 		    s->config->name);
 	}
+	session_redirect_proved(s);
 	loop_timer_clear(s->timer);
 	s->up_since = loop_now(s->worker->loop);
 	s->last_error[0] = '\0';

@@ -16,6 +16,8 @@ forget(struct session *s, unsigned hops)
 {
 	if (hops < s->redirect.hops)
 		s->redirect.hops = hops;
+	if (hops < s->redirect.proved)
+		s->redirect.proved = hops;
 }
 
 /* True if the chain has been there. */
@@ -73,11 +75,22 @@ session_redirect_hop(const struct session *s)
 }
 
 void
+session_redirect_proved(struct session *s)
+{
+	if (session_redirect_hop(s) != NULL)
+		s->redirect.proved = s->redirect.hops;
+}
+
+/*
+ * What nobody has vouched for must not keep the session from its portal for
+ * ever: "permanently" counts where a login has gone well.
+ */
+void
 session_redirect_undo(struct session *s)
 {
 	unsigned i = 0;
 
-	while (i < s->redirect.hops && s->redirect.hop[i].permanent)
+	while (i < s->redirect.proved && s->redirect.hop[i].permanent)
 		i++;
 	forget(s, i);
 }
