@@ -6,15 +6,7 @@
 #ifndef CLIENT_CTL_FAULT_H
 #define CLIENT_CTL_FAULT_H
 
-#include <jansson.h>
-
-/*
- * Turn the words after a command into the parameters of its method, a new
- * reference; NULL with `*what` and `*arg` saying what is wrong with which.
- * Where both stay as they are, memory is short.
- */
-typedef json_t *ctl_words(int argc, char **argv, const char **what,
-    const char **arg);
+#include "client/ctl_words.h"
 
 /* CONNECTION read|write KIND [after=BYTES] [from-now] [repeat] [id=NAME] */
 ctl_words ctl_fault_set;

@@ -259,6 +259,21 @@ pair_time(struct table *t, const char *name, json_int_t ms)
 	pair(t, name, ms == 0 ? "-" : ctl_duration(ms, buf, sizeof(buf)));
 }
 
+/* Each hop of a redirection in a line of its own, from the portal on. */
+static void
+pair_hops(struct table *t, const json_t *chain)
+{
+	for (size_t i = 0; i < json_array_size(chain); i++) {
+		const json_t *hop = json_array_get(chain, i);
+
+		table_text(t, TABLE_PLAIN, i == 0 ? "redirected to" :
+		    "and from there to");
+		table_printf(t, TABLE_PLAIN, "%s (%s)", text_of(hop,
+		    "address"), true_of(hop, "permanent") ? "permanent" :
+		    "temporary");
+	}
+}
+
 int
 ctl_print_session(const json_t *result, bool colours)
 {
@@ -284,8 +299,7 @@ ctl_print_session(const json_t *result, bool colours)
 	    text_of(result, "last_error") : "-");
 	pair(t, "target", text_of(result, "target"));
 	pair(t, "portal", text_of(result, "portal"));
-	if (*text_of(result, "redirect") != '\0')
-		pair(t, "redirected to", text_of(result, "redirect"));
+	pair_hops(t, json_object_get(result, "redirect_chain"));
 	if (*text_of(result, "peer") != '\0') {
 		pair(t, "target address", text_of(result, "peer"));
 		pair(t, "local address", text_of(result, "local"));

@@ -323,7 +323,9 @@ struct iscsimux_attach {
 	const char	*session;	/* its name in the daemon */
 	uint32_t	access;		/* wanted; 0: all that is granted */
 	bool		exclusive;	/* no other client beside this one */
-	bool		hold;		/* keep unsent tasks over a recovery */
+	/* What was not sent waits for the session to be up again, as does what
+	 * is submitted meanwhile, up to its recovery-timeout. */
+	bool		hold;
 	uint32_t	deadline_ms;	/* default of every task; 0: none */
 	uint32_t	events;		/* 1 << enum iscsimux_event_kind, ... */
 };

@@ -17,6 +17,7 @@
 #include "client/ctl_exit.h"
 #include "client/ctl_fault.h"
 #include "client/ctl_print.h"
+#include "client/ctl_session.h"
 #include "client/ctl_trace.h"
 #include "client/rpcclient.h"
 
@@ -60,6 +61,8 @@ static const struct command commands[] = {
 	    ctl_print_managed, NULL },
 	{ "reload", NULL, "config.reload", NULL, false, ctl_print_reload,
 	    NULL },
+	{ "session", "add", "session.add", .print = ctl_print_managed,
+	    .words = ctl_session_add },
 	{ "session", "list", "session.list", NULL, false,
 	    ctl_print_sessions, NULL },
 	{ "session", "login", "session.login", "session", true,
@@ -82,6 +85,7 @@ struct arguments {
 	const char	*socket;
 	uint32_t	 timeout;	/* ms */
 	bool		 json;
+	bool		 wait;		/* until the session is up */
 	/* For trace alone. */
 	const char	*file;
 	const char	*session;
@@ -96,6 +100,7 @@ static const struct option options[] = {
 	{ "socket", required_argument, NULL, 'S' },
 	{ "timeout", required_argument, NULL, 't' },
 	{ "version", no_argument, NULL, 'V' },
+	{ "wait", no_argument, NULL, 'W' },
 	{ "write", required_argument, NULL, 'w' },
 	{ NULL, 0, NULL, 0 }
 };
@@ -112,7 +117,10 @@ usage(FILE *to)
 	    "  drain [SECONDS]       the same when open tasks have ended\n"
 	    "  session list          all sessions and their state\n"
 	    "  session show NAME     one session in full\n"
-	    "  session login NAME    begin to log in one that is stopped\n"
+	    "  session add NAME KEY=VALUE...\n"
+	    "                        a new one, until the daemon ends\n"
+	    "  session login NAME    begin to log in one that is stopped or "
+	    "given up\n"
 	    "  session logout NAME   log out and stay so; clients stay\n"
 	    "  session remove NAME   log out and forget it\n"
 	    "  reload                read the configuration again\n"
@@ -141,6 +149,9 @@ usage(FILE *to)
 	    "                        " DEFAULT_SOCKET ")\n"
 	    "  -t, --timeout SECONDS wait so long for an answer "
 	    "(default: 10)\n"
+	    "  -W, --wait            session add, session login, reconnect: "
+	    "until it is up\n"
+	    "                        or has failed, -t at the most\n"
 	    "  -w, --write FILE      trace: to this file (default, and -: "
 	    "standard output)\n"
 	    "  -s, --session NAME    trace: this session alone\n"
@@ -227,6 +238,24 @@ finish_output(int rc)
 	return CTL_EXIT_FAILED;
 }
 
+/* Say what came of a call, once that is known in full. */
+static int
+report(const struct arguments *args, const struct command *c, json_t *result,
+    const json_t *params)
+{
+	int status;
+
+	if (args->wait) {
+		status = ctl_session_wait(args->socket, args->timeout,
+		    json_string_value(json_object_get(params, "session")));
+		if (status != CTL_EXIT_OK)
+			return status;
+		json_object_set_new(result, "state", json_string("up"));
+	}
+	return finish_output(args->json ? ctl_print_json(result, false) :
+	    c->print(result, use_colours()));
+}
+
 static int
 call(const struct arguments *args, const struct command *c,
     const char *method, json_t *params)
@@ -243,11 +272,8 @@ call(const struct arguments *args, const struct command *c,
 		if (args->json && answer.error != NULL)
 			(void)finish_output(ctl_print_json(answer.error,
 			    false));
-	} else if (args->json) {
-		status = finish_output(ctl_print_json(answer.result, false));
 	} else {
-		status = finish_output(c->print(answer.result,
-		    use_colours()));
+		status = report(args, c, answer.result, params);
 	}
 	rpcclient_clear(&answer);
 	return status;
@@ -311,6 +337,14 @@ shows_headers(const struct arguments *args, const struct command *c)
 	    c->print == ctl_print_session;
 }
 
+static bool
+comes_up(const struct command *c)
+{
+	return c->method != NULL && (strcmp(c->method, "session.add") == 0 ||
+	    strcmp(c->method, "session.login") == 0 ||
+	    strcmp(c->method, "session.reconnect") == 0);
+}
+
 static int
 call_trace(const struct arguments *args)
 {
@@ -357,6 +391,9 @@ run(const struct arguments *args, int argc, char **argv)
 		return usage_error("there is no such command: ", argv[0]);
 	argc -= used;
 	argv += used;
+	if (args->wait && !comes_up(c))
+		return usage_error("-W is for session add, session login and "
+		    "reconnect", "");
 	if (for_trace(args) && c->print != NULL && !shows_headers(args, c))
 		return usage_error("-w, -s and --headers are for trace alone, "
 		    "but for\n  iscsimuxctl session show --headers NAME", "");
@@ -382,7 +419,7 @@ main(int argc, char **argv)
 	args.socket = getenv("ISCSIMUX_CONTROL");
 	if (args.socket == NULL || *args.socket == '\0')
 		args.socket = DEFAULT_SOCKET;
-	while ((c = getopt_long(argc, argv, "hjs:S:t:Vw:", options,
+	while ((c = getopt_long(argc, argv, "hjs:S:t:VWw:", options,
 	    NULL)) != -1) {
 		switch (c) {
 		case 'h':
@@ -408,6 +445,9 @@ main(int argc, char **argv)
 		case 'V':
 			puts("iscsimuxctl " PACKAGE_VERSION);
 			return finish_output(0);
+		case 'W':
+			args.wait = true;
+			break;
 		case 'w':
 			args.file = optarg;
 			break;

@@ -29,6 +29,8 @@ enum {
 
 /* What is left of a time that a target gives, for the Logout itself. */
 #define LOGOUT_MARGIN_MS	1000u
+/* Longer no task may hold up all others, however much time there is. */
+#define DRAIN_MAX_MS		60000u
 
 struct async {
 	uint8_t		code;
@@ -102,6 +104,8 @@ drain_time(uint16_t seconds)
 {
 	uint32_t ms = seconds * 1000u;
 
+	if (ms > DRAIN_MAX_MS + LOGOUT_MARGIN_MS)
+		return DRAIN_MAX_MS;
 	return ms > LOGOUT_MARGIN_MS ? ms - LOGOUT_MARGIN_MS : 0;
 }
 

@@ -49,6 +49,7 @@ session_attach(struct session *s, const struct session_attach *how,
 	a->deadline = how->deadline;
 	a->events = how->events;
 	a->exclusive = how->exclusive;
+	a->hold = how->hold;
 	ittmap_init(&a->itts);
 	TAILQ_INIT(&a->tasks);
 	TAILQ_INIT(&a->cmdq);
@@ -66,6 +67,12 @@ session_attached_get(struct attachment *a, struct msg_attached *out)
 		.access = a->access,
 		.params = a->session->params,
 	};
+}
+
+void
+session_narrow(struct attachment *a, uint32_t access)
+{
+	a->access &= access;
 }
 
 void
@@ -221,7 +228,7 @@ submit_request(struct attachment *a, struct txpdu *pdu, uint64_t cookie,
 	struct quota_amount charge;
 	char limit[96];
 
-	if (s->phase != SESSION_UP) {
+	if (s->phase != SESSION_UP && !session_hold_accepts(a, pdu->bhs)) {
 		s->stats.outcomes[MSG_OUTCOME_NOT_SENT]++;
 		guard_no(why, MSG_R_SESSION_DOWN, "the session is down%s%s",
 		    s->last_error[0] == '\0' ? "" : ": ", s->last_error);

@@ -466,10 +466,17 @@ client_new(struct worker *w, int fd, struct peer *peer, uint64_t id,
 void
 client_recheck(struct client *c)
 {
-	if (c->attachment != NULL && access_granted(session_config(c->session),
-	    &c->peer, geteuid()) == 0)
+	uint32_t access;
+
+	if (c->attachment == NULL)
+		return;
+	access = access_granted(session_config(c->session), &c->peer,
+	    geteuid());
+	if (access == 0)
 		client_close(c, MSG_R_NOT_PERMITTED, "the access rules of the "
 		    "session were changed");
+	else
+		session_narrow(c->attachment, access);
 }
 
 void

@@ -50,8 +50,8 @@ struct client *client_new(struct worker *w, int fd, struct peer *peer,
  */
 void client_close(struct client *c, uint16_t reason, const char *text);
 
-/* The access rules changed: end the client if its session's grant it nothing
- * any more.  Else it keeps what it was granted. */
+/* The access rules changed: the client loses what those of its session do not
+ * grant it any more, and is ended if that was all. */
 void client_recheck(struct client *c);
 
 void client_info_get(const struct client *c, struct client_info *out);

@@ -135,15 +135,6 @@ client_find_session(struct client *c, const char *name, uint32_t *access)
 static bool
 attach_allowed(struct client *c, const struct msg_attach *m, uint32_t access)
 {
-	if ((m->flags & MSG_ATTACH_HOLD) != 0) {
-		client_refuse(c, MSG_R_NOT_SUPPORTED,
-		    "hold is not available in this version");
-		return false;
-	}
-	if ((m->flags & ~(uint32_t)MSG_ATTACH_EXCLUSIVE) != 0) {
-		client_refuse(c, MSG_R_BAD_FLAGS, "unknown ATTACH flags");
-		return false;
-	}
 	if ((m->access & ~access) != 0) {
 		client_refuse(c, MSG_R_NOT_PERMITTED, "the session's access "
 		    "rules do not grant all of the wanted access");
@@ -206,6 +197,11 @@ on_attach(struct client *c, const uint8_t *p, uint32_t len)
 	how.deadline = m.deadline;
 	how.events = m.events;
 	how.exclusive = (m.flags & MSG_ATTACH_EXCLUSIVE) != 0;
+	how.hold = (m.flags & MSG_ATTACH_HOLD) != 0;
+	/* What it holds may be of other limits: it has to know the new ones. */
+	if (how.hold)
+		how.events |= 1u << MSG_EVENT_SESSION_UP |
+		    1u << MSG_EVENT_SESSION_DOWN;
 	c->attachment = session_attach(s, &how, &why);
 	if (c->attachment == NULL) {
 		client_refuse(c, why.reason, why.text);

@@ -108,8 +108,21 @@ on_shared(void *arg, struct attachment *a, const struct refusal *why)
 	client_send_attached(c, c->raw_cookie);
 }
 
+static uint32_t
+access_to(void *arg, const char *name)
+{
+	struct client *c = arg;
+	uint32_t access = 0;
+
+	if (session_find(c->worker, name) == NULL)
+		return MSG_ACCESS_ALL;
+	(void)client_find_session(c, name, &access);
+	return access;
+}
+
 static const struct raw_ops raw_ops = {
 	.permits = permits,
+	.access = access_to,
 	.on_open = on_open,
 	.on_closed = on_closed,
 	.on_shared = on_shared,
@@ -488,7 +501,6 @@ on_close(struct client *c, const uint8_t *p, uint32_t len)
 static void
 on_share(struct client *c, const uint8_t *p, uint32_t len)
 {
-	uint32_t access = 0;
 	struct refusal why;
 	struct msg_share m;
 
@@ -498,8 +510,7 @@ on_share(struct client *c, const uint8_t *p, uint32_t len)
 	}
 	if (!has_raw(c))
 		return;
-	if (session_find(c->worker, m.session) != NULL &&
-	    client_find_session(c, m.session, &access) == NULL) {
+	if (access_to(c, m.session) == 0) {
 		client_refuse(c, MSG_R_BUSY, "the name is in use");
 		return;
 	}

@@ -144,6 +144,7 @@ struct config_session {
 	uint32_t		 reconnect_interval;
 	uint32_t		 reconnect_max;
 	uint32_t		 reconnect_limit;
+	uint32_t		 recovery_timeout;
 	struct config_digests	 header_digest;
 	struct config_digests	 data_digest;
 	bool			 digest_big_endian;	/* else little */
@@ -165,6 +166,7 @@ struct config_session {
 	uint32_t		 keepalive_interval;	/* ms; 0: never */
 	uint32_t		 keepalive_timeout;	/* ms */
 	bool			 async_logout_drop;	/* else log out */
+	bool			 fast_abort;	/* no data behind a TMF */
 	uint32_t		 text_timeout;		/* ms */
 	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;

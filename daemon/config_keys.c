@@ -93,6 +93,8 @@ const struct config_key config_keys[] = {
 	    RANGE(0, 24 * HOUR, "60s")),
 	SESSION("reconnect-limit", config_set_count, reconnect_limit,
 	    RANGE(0, 1000000, "0")),
+	SESSION("recovery-timeout", config_set_time, recovery_timeout,
+	    RANGE(0, 24 * HOUR, "120s")),
 	SESSION("header-digest", config_set_digests, header_digest,
 	    .def = "None", .list = true),
 	SESSION("data-digest", config_set_digests, data_digest,
@@ -147,6 +149,7 @@ const struct config_key config_keys[] = {
 	    RANGE(100, HOUR, "10s")),
 	SESSION("async-logout", config_set_async_logout, async_logout_drop,
 	    .def = "logout"),
+	SESSION("fast-abort", config_set_bool, fast_abort, .def = "no"),
 
 	SESSION("text-timeout", config_set_time, text_timeout,
 	    RANGE(100, HOUR, "30s")),

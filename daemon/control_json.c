@@ -88,6 +88,25 @@ control_json_text(const char *text)
 	return js;
 }
 
+/* Where the login was sent to, hop by hop. */
+static json_t *
+hops_json(const struct session_info *info)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; list != NULL && i < info->redirects; i++) {
+		struct build b = { json_object(), 0 };
+
+		add_text(&b, "address", info->hop[i].address);
+		add_bool(&b, "permanent", info->hop[i].permanent);
+		if (json_array_append_new(list, finish(&b)) != 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
 static void
 add_session_basics(struct build *b, const struct session_info *info)
 {
@@ -96,6 +115,7 @@ add_session_basics(struct build *b, const struct session_info *info)
 	add_text(b, "portal", info->portal);
 	add_text(b, "redirect", info->redirect);
 	add_num(b, "redirects", info->redirects);
+	add(b, "redirect_chain", hops_json(info));
 	add_text(b, "state", info->state);
 	add_bool(b, "up", info->up);
 	add_num(b, "up_ms", info->up_ms);

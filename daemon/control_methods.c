@@ -261,6 +261,17 @@ session_show(void *ctx, const json_t *params, struct rpc_error *err)
 }
 
 static json_t *
+cannot_reconnect(const struct session_info *info, struct rpc_error *err)
+{
+	if (info->given_up)
+		return rpc_fail(err, RPC_E_BUSY, "session", "the session "
+		    "\"%s\" was shared by a client: the daemon can not log in "
+		    "there", info->name);
+	return rpc_fail(err, RPC_E_BUSY, "session", "the session \"%s\" is "
+	    "not down and waiting, but %s", info->name, info->state);
+}
+
+static json_t *
 session_reconnect_now(void *ctx, const json_t *params, struct rpc_error *err)
 {
 	const struct control_call *call = ctx;
@@ -271,9 +282,7 @@ session_reconnect_now(void *ctx, const json_t *params, struct rpc_error *err)
 		return NULL;
 	session_info_get(s, &info);
 	if (!session_reconnect(s))
-		return rpc_fail(err, RPC_E_BUSY, "session", "the session "
-		    "\"%s\" is not down and waiting, but %s", info.name,
-		    info.state);
+		return cannot_reconnect(&info, err);
 	log_info(call->control->w->log, "%s: session %s is to connect now",
 	    call->who, info.name);
 	session_info_get(s, &info);

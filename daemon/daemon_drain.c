@@ -55,12 +55,16 @@ look(void *arg)
 void
 daemon_drain(struct daemon *d, uint32_t timeout)
 {
+	struct session *s = NULL;
+
 	if (d->stopping)
 		return;
 	log_info(d->log, "draining: %" PRIu32 " open tasks have %" PRIu32
 	    " ms to end", open_tasks(d), timeout);
 	d->draining = d->w->draining = true;
 	d->drain_end = loop_now(d->w->loop) + timeout;
+	while ((s = session_next(d->w, s)) != NULL)
+		session_end_held(s, "the daemon is draining");
 	look(d);
 }
 

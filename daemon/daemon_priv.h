@@ -83,6 +83,7 @@ struct daemon {
 	uint64_t		 drain_end;	/* loop_now() */
 	struct loop_timer	*drain_timer;
 	bool			 stopping;
+	bool			 signalled;	/* once, to stop */
 	uint32_t		 nlogouts;	/* not done yet, when stopping */
 	bool			 forced;	/* did not wait for logouts */
 };

@@ -103,11 +103,19 @@ static void
 on_stop_signal(void *arg)
 {
 	struct daemon *d = arg;
+	uint64_t now = loop_now(d->w->loop);
+	uint32_t timeout = d->config->drain_timeout;
 
-	if (d->stopping || d->draining)
+	if (d->signalled) {
 		leave(d, "second signal");
-	else
-		daemon_drain(d, d->config->drain_timeout);
+		return;
+	}
+	d->signalled = true;
+	/* A drain that somebody asked for may end earlier than this one. */
+	if (d->draining && d->drain_end < now + timeout)
+		timeout = d->drain_end > now ?
+		    (uint32_t)(d->drain_end - now) : 0;
+	daemon_drain(d, timeout);
 }
 
 static void

@@ -269,6 +269,32 @@ guard_request(const struct session *s, uint32_t access,
 }
 
 /*
+ * May a request that was let in before the session's limits changed go on, it
+ * and the data that belong to it?
+ */
+bool
+guard_held(const struct session *s, const struct task *t,
+    struct refusal *why)
+{
+	uint32_t burst = guard_burst(s, t->pdu->bhs);
+	const struct r2t *r = STAILQ_FIRST(&t->r2ts);
+	const struct txpdu *pdu;
+
+	if (!guard_request(s, t->owner->access, t->pdu, why))
+		return false;
+	if (burst != (r == NULL ? 0 : r->len))
+		return guard_no(why, MSG_R_DATA_LIMIT, "%" PRIu32 " bytes of "
+		    "unsolicited data would follow, but FirstBurstLength is "
+		    "%" PRIu32 " now", r == NULL ? 0 : r->len,
+		    s->params.first_burst);
+	STAILQ_FOREACH(pdu, &t->unsolicited, link) {
+		if (!check_lengths(s, pdu, why))
+			return false;
+	}
+	return true;
+}
+
+/*
  * Does this Data-Out give what the oldest unanswered R2T of its task (or its
  * unsolicited burst) asks for next?  RFC 7143 sections 11.7 and 11.8.
  */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/conn.h"
 #include "daemon/keepalive.h"
 #include "daemon/session_internal.h"
 #include "proto/iscsi.h"
@@ -55,6 +56,17 @@ ask(struct session *s)
 }
 
 /*
+ * A PDU that is long, on a slow way, proves life while it arrives.  When its
+ * latest byte came is not known, so it counts as now.
+ */
+static void
+look_for_bytes(struct session *s)
+{
+	if (conn_bytes_in(pump_conn(s->pump)) != s->keepalive.bytes_in)
+		keepalive_heard(s);
+}
+
+/*
  * The timer was set for the earliest moment at which something can be due;
  * what came since then puts it off.
  */
@@ -63,11 +75,13 @@ timer_due(void *arg)
 {
 	struct session *s = arg;
 	struct keepalive *k = &s->keepalive;
-	uint64_t now = loop_now(s->worker->loop), since = k->heard, wait;
+	uint64_t now = loop_now(s->worker->loop), since, wait;
 
 	/* A Logout has a time-out of its own, and nothing may follow it. */
 	if (s->phase != SESSION_UP && s->phase != SESSION_DRAINING)
 		return;
+	look_for_bytes(s);
+	since = k->heard;
 	if (k->ping == NULL && now - since >= s->config->keepalive_interval)
 		ask(s);
 	wait = s->config->keepalive_interval;
@@ -116,6 +130,7 @@ void
 keepalive_heard(struct session *s)
 {
 	s->keepalive.heard = loop_now(s->worker->loop);
+	s->keepalive.bytes_in = conn_bytes_in(pump_conn(s->pump));
 }
 
 /* Free the ping; the next is due an interval after the latest PDU. */

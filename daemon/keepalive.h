@@ -24,6 +24,7 @@ struct keepalive {
 	struct loop_timer	*timer;
 	const struct task	*ping;		/* outstanding, or NULL */
 	uint64_t		 heard;		/* loop time of the last PDU */
+	uint64_t		 bytes_in;	/* received by then */
 	uint64_t		 asked;		/* loop time of the last ping */
 	uint8_t			 data[KEEPALIVE_DATA_LEN];	/* of that ping */
 };

@@ -328,16 +328,24 @@ login_redirect(const struct login *l)
 }
 
 bool
-login_wants_md5(const struct login *l)
+login_failed_in_chap(const struct login *l)
 {
 	const struct login_auth *a = &l->auth;
 	unsigned status_class = l->status >> 8;
 
 	/* One that has moved, or cannot now, says nothing of CHAP. */
-	return l->csg == ISCSI_STAGE_SECURITY && a->fallback &&
+	return l->csg == ISCSI_STAGE_SECURITY &&
 	    (a->state == LOGIN_AUTH_CHALLENGE || a->algorithm != 0) &&
-	    a->algorithm != CHAP_MD5 &&
 	    (status_class == 0 || status_class == 2);
+}
+
+bool
+login_wants_md5(const struct login *l)
+{
+	const struct login_auth *a = &l->auth;
+
+	return login_failed_in_chap(l) && a->fallback && !a->deceived &&
+	    a->algorithm != CHAP_MD5;
 }
 
 uint16_t

@@ -137,10 +137,16 @@ struct login_redirect {
 const struct login_redirect *login_redirect(const struct login *l);
 
 /*
- * Has it ended, or must it, before the target was authenticated or we were,
- * and may it do better with MD5 alone?  Then a new one with `md5_only` is
- * worth one attempt.  Not so if the target chose AuthMethod None, has moved
- * (status class 1) or cannot serve now (class 3).
+ * Has it ended, or must it, in the midst of CHAP?  Not so if the target chose
+ * AuthMethod None, has moved (status class 1) or cannot serve now (class 3).
+ */
+bool login_failed_in_chap(const struct login *l);
+
+/*
+ * The same, and may it do better with MD5 alone?  Then a new one with
+ * `md5_only` is worth one attempt.  Never after the target sent our challenge
+ * back or used our own secret (RFC 7143 section 9.2.1): no algorithm makes up
+ * for that.
  */
 bool login_wants_md5(const struct login *l);
 

@@ -197,9 +197,11 @@ answer_challenge(struct login_auth *a, struct text_writer *out,
 	    &len) != 0)
 		return login_fail(why, "target sent a CHAP_C that is no "
 		    "binary value of 1 to %d bytes", CHAP_VALUE_MAX);
-	if (chap_challenges_have(a->challenges, theirs, len))
+	if (chap_challenges_have(a->challenges, theirs, len)) {
+		a->deceived = true;
 		return login_fail(why, "target sent one of our own "
 		    "challenges back: it wants us to answer for it");
+	}
 	if (chap_response(a->algorithm, (uint8_t)id, &a->secret, theirs, len,
 	    response) != 0)
 		return fail_hash(a, why);
@@ -249,9 +251,11 @@ check_peer(struct login_auth *a, struct login_why *why)
 	if (answers(a, &a->secret, got, len, &is_own, why) != 0 ||
 	    answers(a, &a->peer_secret, got, len, &is_theirs, why) != 0)
 		return LOGIN_E_FAILED;
-	if (is_own)
+	if (is_own) {
+		a->deceived = true;
 		return login_fail(why, "target authenticates itself with our "
 		    "own secret: the two directions must differ");
+	}
 	if (!is_theirs)
 		return login_fail(why, "target could not authenticate itself: "
 		    "its CHAP_R is wrong");

@@ -226,6 +226,7 @@ struct login_auth {
 	enum login_auth_state	 state;
 	bool			 mutual;
 	bool			 fallback;	/* MD5 alone may be tried */
+	bool			 deceived;	/* it answers with what is ours */
 	unsigned		 count;
 	uint8_t			 list[CONFIG_CHAP_ALGORITHMS];	/* offered */
 	unsigned		 algorithm;	/* chosen; 0: not yet */

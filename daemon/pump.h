@@ -165,6 +165,13 @@ void pump_foreach_unsent(struct pump *p,
 void pump_drop_unsent(struct pump *p, struct txpdu *pdu);
 
 /*
+ * Take the oldest PDU of which the kernel took no byte yet back; it is the
+ * caller's.  NULL if there is none.  What is taken back will not be sent: for
+ * a connection that is about to be closed.
+ */
+struct txpdu *pump_take_unsent(struct pump *p);
+
+/*
  * Stop reading behind the PDU that is being received or delivered, or go on.
  * While it stops, the end of the stream is not seen either; writing goes on.
  */

@@ -92,13 +92,33 @@ pump_in_the_middle(const struct pump *p)
 	return first != NULL && first->sent > 0;
 }
 
-void
-pump_drop_unsent(struct pump *p, struct txpdu *pdu)
+static void
+remove_unsent(struct pump *p, struct txpdu *pdu)
 {
 	STAILQ_REMOVE(&p->tx.list, pdu, txpdu, link);
 	p->tx.nlist--;
 	p->tx.unsent -= pdu->wire_len;
+}
+
+void
+pump_drop_unsent(struct pump *p, struct txpdu *pdu)
+{
+	remove_unsent(p, pdu);
 	txpdu_free(p->worker, pdu);
+}
+
+struct txpdu *
+pump_take_unsent(struct pump *p)
+{
+	struct txpdu *pdu;
+
+	STAILQ_FOREACH(pdu, &p->tx.list, link) {
+		if (pdu->sent == 0) {
+			remove_unsent(p, pdu);
+			return pdu;
+		}
+	}
+	return NULL;
 }
 
 /* Have the PDUs stamped anew that an earlier try left untouched. */

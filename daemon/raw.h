@@ -31,6 +31,11 @@ struct raw_ops {
 	/* The connection has ended, its tasks before it; it is gone. */
 	void (*on_closed)(void *arg, const struct msg_event *closed);
 	/*
+	 * What the owner may do with the session of that name, an OR of
+	 * MSG_ACCESS_*: all if there is none, for it would be his.
+	 */
+	uint32_t (*access)(void *arg, const char *name);
+	/*
 	 * The answer to raw_share(): attached to the new session, and the raw
 	 * connection is gone; or NULL and why, and it goes on.
 	 */

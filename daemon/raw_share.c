@@ -149,13 +149,18 @@ become_session(struct raw *r)
 	struct session_attach how = {
 		.ops = r->owner.news, .arg = r->owner.arg,
 		.quota = r->owner.quota, .name = r->owner.name,
-		.pid = r->owner.pid, .access = MSG_ACCESS_ALL,
+		.pid = r->owner.pid,
+		.access = r->owner.ops->access(r->owner.arg, r->share_name),
 		.deadline = r->owner.deadline, .events = r->owner.events,
 	};
-	struct refusal why = { .reason = MSG_R_NONE };
-	struct session *s = session_share(r->worker, &what, &why);
+	struct refusal why = { .reason = MSG_R_BUSY,
+	    .text = "the name is in use" };
+	struct session *s = NULL;
 	struct attachment *a;
 
+	/* The name may have come into use since it was asked for. */
+	if (how.access != 0)
+		s = session_share(r->worker, &what, &why);
 	if (s == NULL) {
 		raw_share_fail(r, why.reason, why.text);
 		return;
@@ -163,6 +168,7 @@ become_session(struct raw *r)
 	r->pump = NULL;
 	*r->share_name = '\0';
 	raw_drop(r);
+	why.reason = MSG_R_NONE;
 	a = session_attach(s, &how, &why);
 	r->owner.ops->on_shared(r->owner.arg, a, &why);
 	if (a != NULL)

@@ -155,7 +155,7 @@ void
 router_reset(struct router *r)
 {
 	for (uint32_t i = 0; i < r->slots; i++)
-		slot_at(r, i)->uses = 0;
+		slot_at(r, i)->uses = slot_at(r, i)->live ? 1 : 0;
 }
 
 uint32_t

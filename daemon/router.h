@@ -58,8 +58,8 @@ enum router_verdict router_find(const struct router *r, uint32_t itt,
     struct router_slot **out);
 
 /*
- * A new connection begins: tags issued before are forgotten.  No slot may be
- * live.
+ * A new connection begins: tags issued before are forgotten.  A slot that is
+ * live still keeps its tag, as if it were issued on the new one.
  */
 void router_reset(struct router *r);
 

@@ -131,11 +131,13 @@ make_parts(struct session *s)
 	s->timer = loop_timer_new(loop, session_timer_due, s);
 	s->task_timer = loop_timer_new(loop, task_timers_due, s);
 	s->ack_timer = loop_timer_new(loop, session_ack_due, s);
+	s->hold_timer = loop_timer_new(loop, session_hold_due, s);
 	s->headers = hdrring_new();
 	if (s->headers == NULL || !keepalive_init(s))
 		return false;
 	return s->router != NULL && s->timer != NULL &&
-	    s->task_timer != NULL && s->ack_timer != NULL;
+	    s->task_timer != NULL && s->ack_timer != NULL &&
+	    s->hold_timer != NULL;
 }
 
 static void
@@ -146,6 +148,7 @@ reap(void *arg)
 	loop_timer_free(s->timer);
 	loop_timer_free(s->task_timer);
 	loop_timer_free(s->ack_timer);
+	loop_timer_free(s->hold_timer);
 	keepalive_free(s);
 	hdrring_free(s->headers);
 	router_free(s->router);
@@ -235,10 +238,6 @@ session_info_get(struct session *s, struct session_info *out)
 		.name = s->config->name,
 		.target = session_target(s),
 		.portal = session_portal(s)->text,
-		.redirect = session_redirect_hop(s) != NULL ?
-		    session_redirect_hop(s)->address : "",
-		.redirects = session_redirect_hop(s) != NULL ?
-		    s->redirect.hops : 0,
 		.peer = conn == NULL ? "" : conn_peer(conn),
 		.local = conn == NULL ? "" : conn_local(conn),
 		.state = state_name(s->phase),
@@ -255,6 +254,7 @@ session_info_get(struct session *s, struct session_info *out)
 		.params = s->params,
 		.up = s->phase == SESSION_UP,
 	};
+	session_redirect_info(s, out);
 	memcpy(out->isid, s->isid, sizeof(out->isid));
 }
 

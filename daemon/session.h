@@ -76,6 +76,7 @@ struct session_attach {
 	uint32_t			 deadline;	/* ms; 0 = none */
 	uint32_t			 events;	/* mask */
 	bool				 exclusive;
+	bool				 hold;
 };
 
 /* Why a SUBMIT or ATTACH was not accepted. */
@@ -91,6 +92,15 @@ enum submit_verdict {
 	SUBMIT_ERROR		/* belongs to an open task or to none: ERROR */
 };
 
+/* A chain of redirections longer than this leads nowhere. */
+#define SESSION_HOPS_MAX 8
+
+/* One of them (RFC 7143 section 11.13.5). */
+struct session_hop {
+	const char		*address;	/* as the target sent it */
+	bool			 permanent;	/* else only for now */
+};
+
 /* What session.show and session.list tell.  Strings live with the session. */
 struct session_info {
 	const char		*name;
@@ -98,6 +108,7 @@ struct session_info {
 	const char		*portal;	/* in use, as configured */
 	const char		*redirect;	/* where it was sent, or "" */
 	unsigned		 redirects;	/* hops from the portal */
+	struct session_hop	 hop[SESSION_HOPS_MAX];	/* so many, in order */
 	const char		*peer;		/* address in use, or "" */
 	const char		*local;
 	const char		*state;		/* name of the state */
@@ -151,7 +162,9 @@ void session_start(struct session *s);
 
 /*
  * Connect now instead of later, whatever was to be waited for.  False, and
- * nothing happens, unless the session is down and waits or has given up.
+ * nothing happens, unless the session is down and waits or has given up; and
+ * never for one that clients share and that is not the configured place, where
+ * they would find themselves.
  */
 bool session_reconnect(struct session *s);
 
@@ -170,6 +183,12 @@ void session_reopen(struct session *s);
 
 /* It is being stopped, or was and waits for session_reopen(). */
 bool session_stopping(const struct session *s);
+
+/*
+ * End what waits for the session to come up again (clients that attached with
+ * hold) as not-sent.  Nothing unless its connection is lost.
+ */
+void session_end_held(struct session *s, const char *why);
 
 /* Tasks that are open: of clients, of those that have gone, and its own. */
 uint32_t session_task_count(const struct session *s);
@@ -275,6 +294,12 @@ struct attachment *session_attach(struct session *s,
 
 /* What ATTACHED says, quotas excluded. */
 void session_attached_get(struct attachment *a, struct msg_attached *out);
+
+/*
+ * The client's access, less what `access` does not have.  Tasks that were
+ * accepted go on.
+ */
+void session_narrow(struct attachment *a, uint32_t access);
 
 /*
  * The client is gone: unsent tasks are dropped, the others become orphans and

@@ -11,6 +11,7 @@
  *	session_share.c		sessions made of a raw connection
  *	attachment.c		a client's share of it: attach, detach, submit
  *	guard.c			what a client may submit, before it is queued
+ *	session_hold.c		what waits while the session is down
  *	task.c			one task from SUBMIT to its outcome; deadlines
  *	r2t.c			what a target asked for and got of a task's data
  *	abort.c			ABORT TASK, orphans, quarantine, what TMFs do
@@ -20,6 +21,7 @@
  *	session_tx.c		what goes out next, stamped as it goes
  *	session_withdraw.c	what is taken back before it went
  *	session_rx.c		what a target's PDU means and who gets it
+ *	session_intake.c	what it may send for a task, and in which order
  *
  * Nothing outside of these files includes this header.
  */
@@ -57,6 +59,8 @@
 #define TASK_SENSE_MAX		4096
 /* Statuses are acknowledged after this long when nothing else is sent. */
 #define SESSION_ACK_DELAY_MS	2000
+/* So often a relogin costs no pause. */
+#define SESSION_RELOGIN_EVERY_MS 10000
 /* Answers to pings of the target that may wait to be written. */
 #define SESSION_PONGS_MAX	64
 
@@ -148,6 +152,10 @@ struct task {
 	uint32_t		 nr2ts;
 	uint32_t		 rx_pdus;
 	uint64_t		 rx_bytes;
+	uint32_t		 rx_datasn;	/* of the next Data-In */
+	uint32_t		 rx_offset;	/* of its first byte */
+	uint32_t		 rx_r2tsn;	/* of the next R2T */
+	uint32_t		 r2t_offset;	/* where the last one ended */
 
 	TAILQ_ENTRY(task)	 owner_link;	/* in the owner's tasks */
 	struct task		*abort;		/* the ABORT TASK about this */
@@ -173,6 +181,7 @@ struct attachment {
 	uint32_t		 deadline;
 	uint32_t		 events;
 	bool			 exclusive;
+	bool			 hold;		/* see session_hold.c */
 	bool			 paused;
 
 	struct ittmap		 itts;
@@ -196,7 +205,11 @@ TAILQ_HEAD(attachment_list, attachment);
 enum session_md5 {
 	SESSION_MD5_NOT_ALONE,
 	SESSION_MD5_TRIED,	/* by the next login: MD5 alone */
-	SESSION_MD5_KEPT	/* the target needed that, so far */
+	SESSION_MD5_KEPT,	/* the target needed that, so far */
+	SESSION_MD5_NO_HELP,	/* it was not, in this round of the portals */
+	/* After such a round no login is followed by a second one: */
+	SESSION_MD5_TURN_OF_ALL,
+	SESSION_MD5_TURN_OF_MD5	/* alone */
 };
 
 /*
@@ -212,9 +225,6 @@ struct gap {
 	const struct task *asked;	/* the NOP-Out that is outstanding */
 };
 
-/* A chain longer than this leads nowhere. */
-#define REDIRECT_HOPS_MAX 8
-
 struct redirect_hop {
 	uint16_t	port;
 	bool		permanent;
@@ -226,7 +236,7 @@ struct session_redirect {
 	size_t			 portal;	/* where the chain begins */
 	unsigned		 hops;
 	unsigned		 proved;	/* of them, by a login */
-	struct redirect_hop	 hop[REDIRECT_HOPS_MAX];
+	struct redirect_hop	 hop[SESSION_HOPS_MAX];
 };
 
 struct session {
@@ -261,6 +271,7 @@ struct session {
 	struct loop_timer	*timer;		/* connect, login, retry, logout */
 	struct loop_timer	*task_timer;
 	struct loop_timer	*ack_timer;
+	struct loop_timer	*hold_timer;
 	struct loop_job		 fail_job;
 	struct loop_job		 stop_job;
 	struct loop_job		 reap_job;
@@ -279,7 +290,9 @@ struct session {
 	bool			 refused;	/* with status class 2 */
 	uint32_t		 drain_ms;	/* of a relogin */
 	bool			 planned;	/* the next loss is a relogin's */
+	uint64_t		 relogin_at;	/* the last without a pause; or 0 */
 	uint64_t		 up_since;
+	uint64_t		 hold_until;	/* loop time; 0: not down */
 	struct session_stats	 stats;
 	struct pump_stats	 pump_past;	/* of earlier connections */
 
@@ -352,6 +365,10 @@ void session_enter(struct session *s);
 void session_login_pdu(struct session *s, struct rxpdu *pdu);
 void session_login_due(struct session *s);
 void session_login_lost(struct session *s);
+/* All portals have been tried; a pause follows. */
+void session_login_round(struct session *s);
+/* Somebody has seen to it: what did not help may help now. */
+void session_login_anew(struct session *s);
 
 /* session_redirect.c: the login ends so, and goes on there; or it fails. */
 void session_redirected(struct session *s, const struct login_redirect *r);
@@ -359,6 +376,8 @@ void session_redirected(struct session *s, const struct login_redirect *r);
 const struct redirect_hop *session_redirect_hop(const struct session *s);
 /* A login has gone well there. */
 void session_redirect_proved(struct session *s);
+/* The way there, into the part of `out` that tells of it. */
+void session_redirect_info(const struct session *s, struct session_info *out);
 /* It failed there: only what is permanent stays, if it ever went well. */
 void session_redirect_undo(struct session *s);
 
@@ -399,6 +418,8 @@ int r2t_answer_all(struct task *t);
 /* abort.c */
 void abort_task(struct task *t, enum task_end why);
 void abort_cut_data(struct task *t);
+/* Is the Data-Out of this task held until a function is answered? */
+bool abort_mutes(const struct task *t);
 void abort_tmf_sent(struct task *tmf);
 void abort_orphan(struct task *t);
 void abort_watch_queue(struct session *s);
@@ -426,7 +447,25 @@ bool guard_data_out(const struct session *s, struct task *t,
     const struct txpdu *pdu, struct refusal *why);
 bool guard_text_more(const struct session *s, const struct task *t,
     const struct txpdu *pdu, struct refusal *why);
+bool guard_held(const struct session *s, const struct task *t,
+    struct refusal *why);
 uint32_t guard_burst(const struct session *s, const uint8_t *bhs);
+
+/*
+ * session_hold.c: the time runs from the loss of the connection, or from the
+ * start of the session, until it is up, stopped or given up.
+ */
+void session_hold_begin(struct session *s);
+void session_hold_stop(struct session *s);
+void session_hold_due(void *arg);
+/* A new request may wait, though the session is not up. */
+bool session_hold_accepts(const struct attachment *a, const uint8_t *bhs);
+/* This task does not end with the connection. */
+bool session_hold_keeps(const struct task *t);
+/* Before the connection is closed. */
+void session_hold_take_back(struct session *s);
+/* The session is up. */
+void session_hold_resume(struct session *s);
 
 /* session_tx.c */
 struct txpdu *session_tx_next(void *arg);
@@ -447,6 +486,14 @@ void session_tx_clear(struct session *s);
 
 /* session_withdraw.c */
 void session_withdraw(struct task *t);
+
+/*
+ * session_intake.c: may the target send this PDU, or one more of any kind, or
+ * as many bytes?  They count what was sent; false if the session is failed.
+ */
+bool session_intake_pdu(struct task *t, const struct rxpdu *pdu);
+bool session_intake_one(struct task *t);
+bool session_intake_charged(struct task *t, const struct rxpdu *pdu);
 
 /* session_rx.c */
 void session_rx_pdu(void *arg, struct rxpdu *pdu);

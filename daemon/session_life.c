@@ -58,10 +58,10 @@ drop_connection(struct session *s)
 
 /*
  * Every task ends: what the target may have seen is unknown, what it can not
- * have seen may be sent again.
+ * have seen may be sent again; or, with `hold`, waits for that.
  */
 static void
-end_tasks(struct session *s, const char *text)
+end_tasks(struct session *s, const char *text, bool hold)
 {
 	struct router_slot *slot;
 
@@ -70,6 +70,8 @@ end_tasks(struct session *s, const char *text)
 		struct task *t = (struct task *)(void *)slot;
 		bool sent = t->state == TASK_SENT;
 
+		if (hold && session_hold_keeps(t))
+			continue;
 		if (t->owner != NULL)
 			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
 			    MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST,
@@ -102,7 +104,7 @@ void
 session_settle(void *arg)
 {
 	struct session *s = arg;
-	bool was_up = s->up_since != 0;
+	bool was_up = s->up_since != 0, again;
 
 	drop_connection(s);
 	s->up_since = 0;
@@ -113,9 +115,10 @@ session_settle(void *arg)
 		s->stats.downs++;
 		announce_down(s);
 	}
-	end_tasks(s, s->last_error);
-	session_step(s, may_try_again(s) ? SESSION_EV_SETTLED :
-	    SESSION_EV_SPENT);
+	again = may_try_again(s);
+	session_hold_begin(s);
+	end_tasks(s, s->last_error, again);
+	session_step(s, again ? SESSION_EV_SETTLED : SESSION_EV_SPENT);
 }
 
 /* The portal in turn; the list may have become shorter since. */
@@ -140,6 +143,24 @@ pass_portal(struct session *s)
 }
 
 /*
+ * A relogin waits for nothing, but a target that asks every session to log out
+ * is as good as one that fails: then there is a pause, too.
+ */
+static bool
+goes_at_once(struct session *s, uint64_t now)
+{
+	bool again = s->relogin_at != 0 &&
+	    now - s->relogin_at < SESSION_RELOGIN_EVERY_MS;
+
+	if (s->tried > 0 || s->retry_at_once)
+		return true;
+	if (!s->planned || again)
+		return false;
+	s->relogin_at = now;
+	return true;
+}
+
+/*
  * A request that was refused as the initiator's fault would be refused again
  * (RFC 7143 section 11.13.5): somebody has to change something first.
  */
@@ -149,9 +170,11 @@ set_retry(struct session *s)
 	const struct config_session *c = s->config;
 	uint64_t now = loop_now(s->worker->loop), at = now;
 
-	if (s->tried > c->more_count)
+	if (s->tried > c->more_count) {
 		s->tried = 0;
-	if (s->tried > 0 || s->planned || s->retry_at_once)
+		session_login_round(s);
+	}
+	if (goes_at_once(s, now))
 		at = now;
 	else if (s->refused)
 		at += c->reconnect_max;
@@ -173,6 +196,7 @@ halt(struct session *s)
 		    " attempts: try again with 'iscsimuxctl reconnect %s'",
 		    s->config->name, s->backoff.attempts, s->config->name);
 	s->planned = false;
+	session_hold_stop(s);
 }
 
 /* Why the session is lost, and why one that is to log out will be. */
@@ -208,9 +232,11 @@ void
 session_log_headers(struct session *s)
 {
 	size_t count = hdrring_count(s->headers);
-	size_t i = count - hdrring_take_new(s->headers);
+	size_t fresh = hdrring_take_new(s->headers), i = count - fresh;
 	char words[HDRRING_WORDS_MAX];
 
+	if (fresh == 0)
+		return;
 	log_warn(s->log, "session %s: the PDUs before that:", s->config->name);
 	for (; i < count; i++) {
 		hdrring_words(hdrring_at(s->headers, i), words, sizeof(words));
@@ -236,6 +262,7 @@ fail(struct session *s, enum session_phase from)
 		backoff_failed(&s->backoff);
 		pass_portal(s);
 	}
+	session_hold_take_back(s);
 	close_pump(s);
 	loop_post(s->worker->loop, &s->fail_job);
 }
@@ -248,6 +275,7 @@ connect_now(struct session *s)
 	const struct config_portal *portal = session_portal(s);
 	const struct redirect_hop *hop = session_redirect_hop(s);
 
+	session_hold_begin(s);
 	s->next_try = 0;
 	s->adopted = false;
 	if (s->tried == 0)
@@ -272,7 +300,7 @@ session_start(struct session *s)
 	if (s->phase == SESSION_IDLE)
 		s->last_error[0] = '\0';
 	/* One that was given up has clients, and a back-off to forget. */
-	if (s->phase == SESSION_HALTED && (!s->shared || s->recovers))
+	if (s->phase == SESSION_HALTED)
 		(void)session_reconnect(s);
 	else
 		session_step(s, SESSION_EV_START);
@@ -281,11 +309,13 @@ session_start(struct session *s)
 bool
 session_reconnect(struct session *s)
 {
-	if (s->phase != SESSION_WAITING && s->phase != SESSION_HALTED)
+	if ((s->phase != SESSION_WAITING && s->phase != SESSION_HALTED) ||
+	    (s->shared && !s->recovers))
 		return false;
 	s->backoff = (struct backoff){ 0 };
 	s->not_before = 0;
 	s->tried = 0;
+	session_login_anew(s);
 	session_step(s, SESSION_EV_RECONNECT);
 	return true;
 }
@@ -336,7 +366,8 @@ end_tasks_early(struct session *s)
 			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
 			    MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN,
 			    MSG_TMF_NO_RESPONSE, "the session is stopped");
-		if (!sent && t->kind != TASK_LOGOUT)
+		/* A plug is what one of those left in its place. */
+		if (!sent && t->kind != TASK_LOGOUT && t->kind != TASK_PLUG)
 			task_free(t);
 	}
 }
@@ -368,9 +399,10 @@ finish_stop(struct session *s, enum session_phase from)
 	if (from == SESSION_LOGGING_OUT)
 		log_info(s->log, "session %s: logged out", s->config->name);
 	drop_connection(s);
-	end_tasks(s, "the session was stopped");
+	end_tasks(s, "the session was stopped", false);
+	session_hold_stop(s);
 	s->up_since = 0;
-	s->next_try = s->not_before = 0;
+	s->next_try = s->not_before = s->relogin_at = 0;
 	s->backoff = (struct backoff){ 0 };
 	s->portal = s->tried = 0;
 	if (s->on_stopped != NULL)
@@ -477,7 +509,8 @@ act(struct session *s, enum session_action action, enum session_phase from)
 		break;
 	case SESSION_DO_CLOSE:
 		drop_connection(s);
-		end_tasks(s, s->last_error);
+		end_tasks(s, s->last_error, false);
+		session_hold_stop(s);
 		break;
 	}
 }

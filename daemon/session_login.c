@@ -23,6 +23,13 @@ wanted_digests(const struct config_digests *have, enum login_digest *want)
 		    LOGIN_DIGEST_CRC32C : LOGIN_DIGEST_NONE;
 }
 
+static bool
+md5_alone(const struct session *s)
+{
+	return s->md5 == SESSION_MD5_TRIED || s->md5 == SESSION_MD5_KEPT ||
+	    s->md5 == SESSION_MD5_TURN_OF_MD5;
+}
+
 static struct login *
 make_login(struct session *s)
 {
@@ -45,7 +52,7 @@ make_login(struct session *s)
 		.chap = &c->chap,
 		.chap_rules = &c->chap_rules,
 		.challenges = s->worker->challenges,
-		.md5_only = s->md5 != SESSION_MD5_NOT_ALONE,
+		.md5_only = md5_alone(s),
 	};
 
 	memcpy(want.isid, s->isid, sizeof(want.isid));
@@ -90,14 +97,52 @@ session_login_lost(struct session *s)
 {
 	if (s->login == NULL || login_redirect(s->login) != NULL)
 		return;
-	if (s->md5 != SESSION_MD5_NOT_ALONE) {
-		s->md5 = SESSION_MD5_NOT_ALONE;
-	} else if (login_wants_md5(s->login)) {
+	if (s->md5 == SESSION_MD5_TRIED) {
+		s->md5 = login_failed_in_chap(s->login) ?
+		    SESSION_MD5_NO_HELP : SESSION_MD5_NOT_ALONE;
+	} else if (s->md5 == SESSION_MD5_KEPT) {
+		if (login_failed_in_chap(s->login))
+			s->md5 = SESSION_MD5_NOT_ALONE;
+	} else if ((s->md5 == SESSION_MD5_NOT_ALONE ||
+	    s->md5 == SESSION_MD5_NO_HELP) && login_wants_md5(s->login)) {
 		s->md5 = SESSION_MD5_TRIED;
 		s->retry_at_once = true;
 		log_info(s->log, "session %s: trying again with CHAP by MD5 "
 		    "alone", s->config->name);
 	}
+}
+
+/*
+ * Where MD5 alone fails as well, most likely a secret is wrong, and two logins
+ * a round would only lock the account twice as fast.  Either offer can be the
+ * one that the target needs when the secret is put right there, so each has
+ * every other round.
+ */
+void
+session_login_round(struct session *s)
+{
+	switch (s->md5) {
+	case SESSION_MD5_NO_HELP:
+		log_info(s->log, "session %s: CHAP by MD5 alone fails as well: "
+		    "from now on it is offered alone by turns only",
+		    s->config->name);
+		/* FALLTHROUGH */
+	case SESSION_MD5_TURN_OF_MD5:
+		s->md5 = SESSION_MD5_TURN_OF_ALL;
+		break;
+	case SESSION_MD5_TURN_OF_ALL:
+		s->md5 = SESSION_MD5_TURN_OF_MD5;
+		break;
+	default:
+		break;
+	}
+}
+
+void
+session_login_anew(struct session *s)
+{
+	if (s->md5 != SESSION_MD5_KEPT)
+		s->md5 = SESSION_MD5_NOT_ALONE;
 }
 
 static void
@@ -201,6 +246,7 @@ session_enter(struct session *s)
 		    s->config->name);
 	}
 	session_redirect_proved(s);
+	session_login_anew(s);
 	loop_timer_clear(s->timer);
 	s->up_since = loop_now(s->worker->loop);
 	s->last_error[0] = '\0';
@@ -210,6 +256,7 @@ session_enter(struct session *s)
 	s->stats.logins++;
 	keepalive_start(s);
 	announce_up(s);
+	session_hold_resume(s);
 }
 
 /* A PDU that arrived before the full feature phase. */

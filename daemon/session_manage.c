@@ -41,6 +41,7 @@ session_set_config(struct session *s, struct config_session *config)
 
 	s->config = config_session_ref(config);
 	config_session_unref(old);
+	session_login_anew(s);
 	if (s->phase == SESSION_IDLE)
 		session_make_isid(s);
 }

@@ -38,6 +38,21 @@ is_known(struct session *s, const struct login_redirect *r)
 	return false;
 }
 
+/*
+ * A login is redirected to an address and never to another target: the status
+ * says that the name which was asked for has moved, and a target declares
+ * TargetName only to SendTargets (RFC 7143 sections 11.13.5 and 13.4).
+ */
+static void
+note_name(struct session *s, const struct login_redirect *r)
+{
+	if (*r->target != '\0' &&
+	    strcasecmp(r->target, s->config->target) != 0)
+		log_warn(s->log, "session %s: redirected with TargetName=%s, "
+		    "which is not followed: the login goes on for %s",
+		    s->config->name, r->target, s->config->target);
+}
+
 void
 session_redirected(struct session *s, const struct login_redirect *r)
 {
@@ -48,7 +63,7 @@ session_redirected(struct session *s, const struct login_redirect *r)
 	if (chain->portal != s->portal)
 		forget(s, 0);
 	known = is_known(s, r);
-	if (known || chain->hops == REDIRECT_HOPS_MAX) {
+	if (known || chain->hops == SESSION_HOPS_MAX) {
 		forget(s, 0);
 		session_fail(s, known ? "redirected in a circle, to %s" :
 		    "redirected too often, at last to %s", r->address);
@@ -61,6 +76,7 @@ session_redirected(struct session *s, const struct login_redirect *r)
 	strlcpy(hop->host, r->host, sizeof(hop->host));
 	strlcpy(hop->address, r->address, sizeof(hop->address));
 	s->retry_at_once = true;
+	note_name(s, r);
 	session_fail(s, "redirected to %s%s", r->address,
 	    r->permanent ? ", for ever" : "");
 }
@@ -79,6 +95,20 @@ session_redirect_proved(struct session *s)
 {
 	if (session_redirect_hop(s) != NULL)
 		s->redirect.proved = s->redirect.hops;
+}
+
+void
+session_redirect_info(const struct session *s, struct session_info *out)
+{
+	const struct redirect_hop *last = session_redirect_hop(s);
+
+	out->redirect = last != NULL ? last->address : "";
+	out->redirects = last != NULL ? s->redirect.hops : 0;
+	for (unsigned i = 0; i < out->redirects; i++)
+		out->hop[i] = (struct session_hop){
+			.address = s->redirect.hop[i].address,
+			.permanent = s->redirect.hop[i].permanent,
+		};
 }
 
 /*

@@ -33,7 +33,7 @@ _iscsimuxctl_next() {
 	trace)		echo list ;;
 	client)		echo list ;;
 	fault)		echo clear list set ;;
-	session)	echo list login logout remove show ;;
+	session)	echo add list login logout remove show ;;
 	log)		echo error warning info debug ;;
 	call)		echo client.list config.reload daemon.drain \
 			    daemon.info daemon.stop fault.clear fault.list \
@@ -77,8 +77,8 @@ _iscsimuxctl() {
 	esac
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W '--headers --help
-		    --json --session --socket --timeout --version --write
-		    -h -j -s -S -t -V -w' -- "$cur")
+		    --json --session --socket --timeout --version --wait --write
+		    -h -j -s -S -t -V -W -w' -- "$cur")
 		return
 	fi
 	for ((i = 1; i < COMP_CWORD; i++)); do

@@ -347,7 +347,7 @@ def hangs_up():
     target = Scripted()
     daemon = daemon_for(target.portal, target.iqn,
                         reconnect_interval="100ms", **chap())
-    for offer in "8,7,6,5", "5", "8,7,6,5":
+    for offer in "8,7,6,5", "5", "8,7,6,5", "5", "8,7,6,5":
         login = Login(target)
         login.method()
         check_equal(login.algorithms(), offer, "offered")
@@ -372,6 +372,27 @@ def reflected():
     other.algorithms()
     other.respond(0, CHAP_A=7, CHAP_I=1, CHAP_C=challenge)
     other.peer.closed()
+
+
+@test("a target that sends our challenge back is not tried with MD5")
+def reflected_no_retry():
+    target = Scripted()
+    second = Scripted()
+    keys = mutual(reconnect_interval="60s")
+    daemon = Daemon(session("one", target.portal, target.iqn, **keys),
+                    session("two", second.portal, second.iqn, **keys))
+    login = Login(target)
+    login.method()
+    login.algorithms()
+    login.respond(0, CHAP_A=7, CHAP_I=1, CHAP_C="0x" + "ab" * 16)
+    challenge = login.request()[2]["CHAP_C"]
+    other = Login(second)
+    other.method()
+    other.algorithms()
+    other.respond(0, CHAP_A=7, CHAP_I=1, CHAP_C=challenge)
+    other.peer.closed()
+    daemon.wait_session("two", lambda each: each["next_try_ms"], "to wait")
+    check("trying again" not in daemon.log(), "MD5 was tried")
 
 
 @test("one Login Request is not answered in time")

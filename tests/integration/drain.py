@@ -126,6 +126,27 @@ def sigterm():
     rig.daemon.expect_exit(0)
 
 
+@test("the first SIGTERM in a drain that was asked for is no second one")
+def sigterm_in_a_drain():
+    """It waits for drain-timeout, or for less if the drain ends earlier."""
+    for asked, keys in ((LONG, {"drain_timeout": "200ms"}),
+                        (300, {"drain_timeout": "60m"})):
+        rig, mux, tasks = held(**keys)
+        rig.daemon.call("daemon.drain", timeout_ms=asked)
+        rig.daemon.signal(signal.SIGTERM)
+        said_goodbye(mux)
+        for task in tasks:
+            ended(task, "unknown")
+        rig.daemon.expect_exit(0)
+        check_equal(rig.target.counters()["logouts"], 1, "Logout Requests")
+    rig, mux, tasks = held(drain_timeout="60m")
+    rig.daemon.call("daemon.drain", timeout_ms=LONG)
+    rig.daemon.signal(signal.SIGTERM)
+    rig.daemon.wait_line("draining: 2 open tasks", count=2)
+    rig.daemon.signal(signal.SIGTERM)
+    rig.daemon.expect_exit(1)
+
+
 @test("daemon.stop ends a drain")
 def stop():
     """With Logout."""

@@ -200,7 +200,6 @@ def attaching():
             (attach("ram") + tlv(1, b""), "bad-payload"),
             (attach("ram", flags=4), "bad-payload"),
             (attach("ram", flags=0x80000000), "bad-payload"),
-            (attach("ram", flags=2), "not-supported"),
             (attach("ram", access=0x20), "bad-payload"),
             (attach("ram", access=0x8000001f), "bad-payload")):
         mux.error(mux.send(ATTACH, payload), reason)

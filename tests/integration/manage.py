@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: ISC
 """Sessions that come, go, start and stop while the daemon runs."""
 
+import socket
+
 from harness import check, check_equal, main, scaled, test, wait_until
 from managerig import (daemon_and_target, names, place, refused, rewrite,
                        wait_state)
@@ -149,6 +151,57 @@ def ctl():
     rewrite(daemon, target, ("disk", {"colour": "red"}))
     done = daemon.iscsimuxctl("reload", check_status=1)
     check("colour" in done.stderr, done.stderr)
+
+
+@test("iscsimuxctl adds a session and waits until it is up")
+def ctl_add():
+    """Values may be lists, and access rules; what is wrong is said."""
+    daemon, control, target = daemon_and_target()
+    words = [f"{key}={value}" for key, value in place(target).items()]
+    done = daemon.iscsimuxctl(
+        "-W", "session", "add", "new", *words, "header-digest=CRC32C",
+        "header-digest=None", "access.users=0", "access.users=65534",
+        "access.allow=all")
+    check_equal(done.stdout, "session new: up\n", "what was printed")
+    told = control.call("session.show", session="new")
+    check_equal((told["state"], told["negotiated"]["header_digest"]),
+                ("up", "CRC32C"), "state, digest")
+    for status, given, text in (
+            (2, ["new", "portal"], "not KEY=VALUE: portal"),
+            (2, ["new", "=x"], "not KEY=VALUE: =x"),
+            (2, [], "missing: session"),
+            (1, ["other", *words], "session new"),
+            (1, ["other", "colour=red", *words], "colour"),
+            (1, ["other", *words, "access.allow=all"], "names nobody")):
+        done = daemon.iscsimuxctl("session", "add", *given,
+                                  check_status=status)
+        check(text in done.stderr, f"{given}: {done.stderr}")
+    check_equal(names(control), ["new"], "sessions")
+
+
+@test("--wait: up is status 0; a login that fails, and one too slow, are 1")
+def ctl_wait():
+    """The error that counts is shown."""
+    target = Target()
+    daemon, control, _ = daemon_and_target(
+        ("disk", {"startup": "manual", "reconnect_interval": "10m",
+                  "reconnect_max": "10m"}),
+        ("other", {"startup": "manual", "isid": "800000000001"}),
+        target=target)
+    done = daemon.iscsimuxctl("--wait", "session", "login", "disk")
+    check_equal(done.stdout, "session disk: up\n", "what was printed")
+    target.kill()
+    wait_state(control, "disk", "down")
+    done = daemon.iscsimuxctl("-W", "reconnect", "disk", check_status=1)
+    check("session disk is not up, but down: " in done.stderr and
+          "refused" in done.stderr, done.stderr)
+    silent = socket.create_server(("127.0.0.1", int(target.portals[0].rpartition(":")[2])))
+    done = daemon.iscsimuxctl("-W", "-t", "0.5", "session", "login", "other",
+                              check_status=1)
+    check("session other is not up in time, but login" in done.stderr,
+          done.stderr)
+    silent.close()
+    daemon.iscsimuxctl("-W", "session", "list", check_status=2)
 
 
 if __name__ == "__main__":

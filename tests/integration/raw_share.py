@@ -384,6 +384,12 @@ def not_recovered():
         task = mux.run(command(10, TEST_UNIT_READY))
         check_equal((task.outcome.outcome, task.outcome.reason),
                     ("not-sent", "session-down"), "outcome")
+    for word, status in (("reconnect", 1), ("session login", 0)):
+        done = here.daemon.iscsimuxctl(*word.split(), "shared",
+                                       check_status=None)
+        check_equal(done.returncode, status, word)
+        check(status == 0 or "the daemon can not log in" in done.stderr,
+              done.stderr)
     check_equal(here.target_sessions(), [], "sessions of the target")
     raw.close()
     other.close()

@@ -9,7 +9,8 @@ import signal
 from harness import check, check_equal, main, scaled, test, wait_until
 from iscsimuxd import Daemon, RpcError, session
 from managerig import (daemon_and_target, names, place, rewrite, wait_state)
-from muxclient import ATTACHED, LOGOUT, Forked, Mux
+from muxclient import (ATTACHED, LOGOUT, LUN_RESET, TEST_UNIT_READY, Forked,
+                       Mux, command, tmf)
 from rawclient import Raw
 from rawrig import as_nobody, raw_rule, shared_by
 from scripted import Scripted
@@ -123,6 +124,46 @@ def lost_access():
     theirs.said("done")
     mine.works()
     check_equal(logins(control, "disk", "other"), [1, 1], "logins")
+
+
+@test("a client that lost a part of its access is refused that part")
+def narrowed():
+    """It stays attached, and the rest goes on; more is for those to come."""
+    def rule(*levels):
+        return {"access": {"users": ["65534"], "allow": levels}}
+    daemon, control, target = daemon_and_target(
+        ("disk", rule("write", "reset")), data_socket_mode="0666")
+    wait_state(control, "disk", "up")
+
+    def body(path, report):
+        mux = Mux(path, "disk")
+        check(mux.run(tmf(1, LUN_RESET)).pdu is not None, "no reset")
+        # The unit attention of that.
+        mux.run(command(2, TEST_UNIT_READY))
+        report("reset")
+        while not report.asks():
+            mux.works()
+        mux.refused(tmf(1, LUN_RESET), "not-permitted")
+        mux.works()
+        check(Mux(path, "disk").attached.access != mux.attached.access,
+              "access of who comes later")
+        report("refused")
+        while not report.asks():
+            mux.works()
+        mux.refused(tmf(1, LUN_RESET), "not-permitted")
+        check(Mux(path, "disk").run(tmf(1, LUN_RESET)).pdu is not None,
+              "no reset")
+        report("done")
+    theirs = as_nobody(daemon, body)
+    theirs.said("reset")
+    for levels, said in ((("write",), "refused"),
+                         (("write", "reset"), "done")):
+        rewrite(daemon, target, ("disk", rule(*levels)),
+                data_socket_mode="0666")
+        check_equal(control.call("config.reload"),
+                    {**NOTHING, "access": ["disk"]}, "what changed")
+        theirs.ask(said)
+    check_equal(logins(control, "disk"), [1], "logins")
 
 
 @test("reloads under load disturb no task of a session that stays")

@@ -121,6 +121,45 @@ START_TEST(logout_is_asked_for)
 }
 END_TEST
 
+/* No task holds up all others for hours. */
+START_TEST(logout_far_away)
+{
+	static const struct {
+		uint16_t	seconds;
+		uint32_t	drain;
+	} times[] = { { 61, 60000 }, { 62, 60000 }, { 65535, 60000 } };
+
+	up_with_client();
+	open_sent(1);
+	say_async(1, 0, 0, times[_i].seconds);
+	ck_assert_int_eq(fx.s->phase, SESSION_DRAINING);
+	ck_assert_uint_eq(fx.s->drain_ms, times[_i].drain);
+}
+END_TEST
+
+/* What ends meanwhile by CANCEL, or with its client, is aborted as ever. */
+START_TEST(aborted_while_draining)
+{
+	uint32_t itt;
+
+	up_with_client();
+	itt = open_sent(1);
+	say_async(1, 0, 0, 60);
+	news(a, NEWS_EVENT, 0);
+	if (_i == 0)
+		ck_assert(session_cancel(a->a, MSG_CANCEL_ITT, 1));
+	else
+		fx_die(a);
+	wire(ISCSI_OP_TMF_REQ);
+	ck_assert_uint_eq(fx.got.bhs[1], F | ISCSI_TMF_ABORT_TASK);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_RTT), itt);
+	say_tmf(iscsi_itt(fx.got.bhs), 0);
+	if (_i == 0)
+		outcome(a, 1, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
+	take_logout(0);
+}
+END_TEST
+
 /* There is no time: the Logout goes at once, whatever is open. */
 START_TEST(logout_at_once)
 {
@@ -366,6 +405,8 @@ main(void)
 	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
 	tcase_add_test(tc, scsi_event);
 	tcase_add_test(tc, logout_is_asked_for);
+	tcase_add_loop_test(tc, logout_far_away, 0, 3);
+	tcase_add_loop_test(tc, aborted_while_draining, 0, 2);
 	tcase_add_loop_test(tc, logout_at_once, 0, 2);
 	tcase_add_test(tc, rejected_while_draining);
 	tcase_add_test(tc, reject_asks_for_logout);

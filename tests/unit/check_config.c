@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Right configurations become right values; and the key table, the manual
- * page and the example say the same.
+ * Right configurations become right values.
  */
 #include "config.h"
 
@@ -10,7 +9,6 @@
 #include <pwd.h>
 
 #include "config_fixture.h"
-#include "daemon/config_priv.h"
 #include "proto/msg.h"
 #include "unit.h"
 
@@ -37,20 +35,6 @@ daemon_with(struct fixture *fx, const char *line)
 }
 
 static void
-check_limits(const struct config_limits *l)
-{
-	ck_assert_uint_eq(l->max_clients, 1024);
-	ck_assert_uint_eq(l->client_tasks, 1024);
-	ck_assert_uint_eq(l->client_inbound, 64 * MIB);
-	ck_assert_uint_eq(l->client_outbound, 16 * MIB);
-	ck_assert_uint_eq(l->uid_factor, 4);
-	ck_assert_uint_eq(l->hello_timeout, 5000);
-	ck_assert_uint_eq(l->client_stall_timeout, 30000);
-	ck_assert_uint_eq(l->abort_timeout, 15000);
-	ck_assert_uint_eq(l->r2t_timeout, 30000);
-}
-
-static void
 check_daemon(const struct config *cfg)
 {
 	const struct passwd *pw = getpwnam("iscsimuxd");
@@ -70,7 +54,7 @@ check_daemon(const struct config *cfg)
 	ck_assert_ptr_null(cfg->initiator_alias);
 	ck_assert_int_eq(cfg->log_level, LOG_LEVEL_INFO);
 	ck_assert(!cfg->allow_fault_injection);
-	check_limits(&cfg->limits);
+	fixture_default_limits(&cfg->limits);
 }
 
 START_TEST(defaults)
@@ -110,6 +94,7 @@ START_TEST(session_defaults)
 	ck_assert_uint_eq(s->reconnect_interval, 2000);
 	ck_assert_uint_eq(s->reconnect_max, 60000);
 	ck_assert_uint_eq(s->reconnect_limit, 0);
+	ck_assert_uint_eq(s->recovery_timeout, 120000);
 	ck_assert_uint_eq(s->header_digest.count, 1);
 	ck_assert_int_eq(s->header_digest.list[0], CONFIG_DIGEST_NONE);
 	ck_assert_uint_eq(s->data_digest.count, 1);
@@ -201,7 +186,7 @@ START_TEST(all_session_keys)
 	s = session_with(&fx, "isid = 0x80123456789A connect-timeout = 1s\n"
 	    "login-timeout = 2s\n logout-timeout = 3s\n"
 	    "reconnect-interval = 1500ms\n reconnect-max = 120m\n "
-	    "reconnect-limit = 7\n header-digest = {CRC32C,None,}\n"
+	    "reconnect-limit = 7\n recovery-timeout = 0s\n header-digest = {CRC32C,None,}\n"
 	    "data-digest = CRC32C\n digest-byte-order = big\n"
 	    "max-recv-data-segment-length = 16777215\n"
 	    "max-burst-length = 512\n first-burst-length = 512\n"
@@ -216,6 +201,7 @@ START_TEST(all_session_keys)
 	ck_assert_uint_eq(s->reconnect_interval, 1500);
 	ck_assert_uint_eq(s->reconnect_max, 7200000);
 	ck_assert_uint_eq(s->reconnect_limit, 7);
+	ck_assert_uint_eq(s->recovery_timeout, 0);
 	ck_assert_uint_eq(s->header_digest.count, 2);
 	ck_assert_int_eq(s->header_digest.list[0], CONFIG_DIGEST_CRC32C);
 	ck_assert_int_eq(s->header_digest.list[1], CONFIG_DIGEST_NONE);
@@ -434,172 +420,6 @@ START_TEST(again)
 }
 END_TEST
 
-/* A file of the source tree, to be freed. */
-static char *
-source_file(const char *name)
-{
-	const char *srcdir = getenv("srcdir");
-	char *path, *text;
-	size_t len;
-
-	ck_assert_int_ge(asprintf(&path, "%s/daemon/%s",
-	    srcdir != NULL ? srcdir : ".", name), 0);
-	ck_assert_msg(config_read_bytes(path, 1024 * 1024, &text, &len,
-	    NULL) == 0, "cannot read %s", path);
-	free(path);
-	return text;
-}
-
-/* The default as the files write it, with the standard directory. */
-static const char *
-documented(const struct config_key *key, char *buf, size_t size)
-{
-	const char *def = key->def;
-	size_t len = strlen(ISCSIMUX_RUNDIR);
-
-	if (strncmp(def, ISCSIMUX_RUNDIR, len) == 0)
-		snprintf(buf, size, "/run/iscsimuxd%s", def + len);
-	else
-		strlcpy(buf, def, size);
-	return buf;
-}
-
-/* The part of the manual, or of the example, that is about a block. */
-static char *
-part_of(char *text, const char *begin, const char *end)
-{
-	char *part = strstr(text, begin), *after;
-
-	ck_assert_msg(part != NULL, "no '%s'", begin);
-	after = strstr(part + strlen(begin), end);
-	if (after != NULL)
-		after[1] = '\0';
-	return part;
-}
-
-START_TEST(manual)
-{
-	static const char *const parts[CONFIG_BLOCKS] = {
-		[CONFIG_BLOCK_DAEMON] = "\n.Sh DAEMON\n",
-		[CONFIG_BLOCK_SESSION] = "\n.Sh SESSION\n",
-		[CONFIG_BLOCK_ACCESS] = "\n.Ss Access\n",
-		[CONFIG_BLOCK_RAW] = "\n.Sh RAW\n",
-	};
-	const struct config_key *key = &config_keys[_i];
-	char *text = source_file("iscsimuxd.conf.5");
-	char buf[256], def[128], *item, *end, *found;
-
-	snprintf(buf, sizeof(buf), "\n.It Ic %s = ", key->name);
-	item = strstr(part_of(text, parts[key->block], "\n.S"), buf);
-	ck_assert_msg(item != NULL, "%s is not in the manual", key->name);
-	ck_assert_msg(strstr(item + 1, buf) == NULL, "%s is there twice",
-	    key->name);
-	end = strstr(item + 1, "\n.It ");
-	if (end == NULL || (strstr(item, "\n.El") < end))
-		end = strstr(item, "\n.El");
-	*end = '\0';
-	found = strstr(item, "\nDefault\n");
-	if (key->def != NULL) {
-		snprintf(buf, sizeof(buf), "\nDefault\n.Ql %s ",
-		    documented(key, def, sizeof(def)));
-		ck_assert_msg(found != NULL && strncmp(found, buf,
-		    strlen(buf)) == 0, "%s lacks its default", key->name);
-	} else {
-		ck_assert_msg(found == NULL, "%s has no default", key->name);
-	}
-	ck_assert_int_eq(strstr(item, "\nRequired.") != NULL, key->required);
-	free(text);
-}
-END_TEST
-
-START_TEST(example)
-{
-	static const char *const parts[CONFIG_BLOCKS] = {
-		[CONFIG_BLOCK_DAEMON] = "\n#daemon {\n",
-		[CONFIG_BLOCK_SESSION] = "\n#session disk1 {\n",
-		[CONFIG_BLOCK_ACCESS] = "\n\t#access {\n",
-		[CONFIG_BLOCK_RAW] = "\n#raw {\n",
-	};
-	const struct config_key *key = &config_keys[_i];
-	char *text = source_file("iscsimuxd.conf.example");
-	char buf[256], def[128];
-
-	if (key->def != NULL)
-		snprintf(buf, sizeof(buf), "\t#%s = %s\n", key->name,
-		    documented(key, def, sizeof(def)));
-	else if (key->set == config_set_luns)
-		snprintf(buf, sizeof(buf), "# The key %s is known", key->name);
-	else
-		snprintf(buf, sizeof(buf), "\t#%s = ", key->name);
-	ck_assert_msg(strstr(part_of(text, parts[key->block], "\n#}"),
-	    buf) != NULL, "no '%s'", buf);
-	free(text);
-}
-END_TEST
-
-/* Take away the '#' before every setting, make names that not every machine
- * has into numbers, and look for secrets in `dir`. */
-static void
-uncomment(const char *in, FILE *out, const char *dir)
-{
-	char *secrets = fixture_text("= %s/", dir);
-	const char *const names[][2] = {
-		{ "= iscsimuxd\n", "= 0\n" }, { "= iscsimux\n", "= 0\n" },
-		{ "{ disk }", "{ 6 }" }, { "= /etc/iscsimuxd/", secrets },
-	};
-	const size_t n = sizeof(names) / sizeof(names[0]);
-	size_t i;
-
-	for (bool start = true; *in != '\0'; in++) {
-		if (start && *in == '#' && in[1] != ' ' && in[1] != '\n')
-			continue;
-		start = *in == '\n' || (start && *in == '\t');
-		for (i = 0; i < n; i++)
-			if (strncmp(in, names[i][0], strlen(names[i][0])) == 0)
-				break;
-		if (i < n) {
-			fputs(names[i][1], out);
-			in += strlen(names[i][0]) - 1;
-			start = *in == '\n';
-		} else {
-			putc(*in, out);
-		}
-	}
-	free(secrets);
-}
-
-START_TEST(example_loads)
-{
-	struct fixture fx;
-	const struct config *cfg;
-	char *in = source_file("iscsimuxd.conf.example"), *text = NULL;
-	size_t len;
-	FILE *f = open_memstream(&text, &len);
-
-	fixture_init(&fx);
-	cfg = fixture_good(&fx, in);
-	ck_assert_uint_eq(cfg->session_count, 0);
-
-	uncomment(in, f, fx.dir);
-	fclose(f);
-	fixture_mkdir(&fx, "sessions");
-	fixture_secret(&fx, "disk1.secret", "twelve bytes", 12);
-	fixture_secret(&fx, "disk1-peer.secret", "more than twelve\n", 17);
-	fixture_secret(&fx, "portal.secret", "0x000102030405060708090a0b", 26);
-	fixture_secret(&fx, "portal-peer.secret", "and the fourth one", 18);
-	cfg = fixture_good(&fx, text);
-	check_limits(&cfg->limits);
-	ck_assert_uint_eq(cfg->session_count, 1);
-	ck_assert_str_eq(cfg->sessions[0]->name, "disk1");
-	ck_assert_uint_eq(cfg->sessions[0]->access_count, 1);
-	ck_assert_uint_eq(cfg->raw_count, 1);
-	ck_assert_uint_eq(cfg->raw[0].portal_count, 3);
-	free(in);
-	free(text);
-	fixture_free(&fx);
-}
-END_TEST
-
 int
 main(void)
 {
@@ -620,9 +440,6 @@ main(void)
 	tcase_add_test(tc, long_values);
 	tcase_add_test(tc, session_names);
 	tcase_add_test(tc, again);
-	tcase_add_loop_test(tc, manual, 0, (int)config_key_count);
-	tcase_add_loop_test(tc, example, 0, (int)config_key_count);
-	tcase_add_test(tc, example_loads);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);
 }

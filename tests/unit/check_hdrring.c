@@ -99,7 +99,7 @@ END_TEST
 
 /* --- of a session --- */
 
-static unsigned nlines;
+static unsigned nheads, nlines;
 static char last_line[512];
 
 static void
@@ -107,6 +107,8 @@ on_log(void *arg, enum log_level level, const char *text)
 {
 	(void)arg;
 	(void)level;
+	if (strstr(text, "the PDUs before that") != NULL)
+		nheads++;
 	if (strstr(text, " ITT 0x") == NULL)
 		return;
 	nlines++;
@@ -128,7 +130,7 @@ latest(void)
 static void
 up_with_log(void)
 {
-	nlines = 0;
+	nheads = nlines = 0;
 	fx_up();
 	fx.s->log = log_new(-1, LOG_LEVEL_WARNING);
 	log_set_hook(fx.s->log, on_log, NULL);
@@ -176,6 +178,10 @@ START_TEST(logged_when_the_target_is_wrong)
 		say_status(from_target(ISCSI_OP_ASYNC, ISCSI_FLAG_FINAL, RSV),
 		    NULL, 0);
 		break;
+	case 2:
+		fx.statsn++;
+		say_good(0x00100000);
+		break;
 	default:			/* no PDU of a target */
 		say(from_target(ISCSI_OP_SCSI_CMD, ISCSI_FLAG_FINAL, 0), NULL,
 		    0);
@@ -183,7 +189,8 @@ START_TEST(logged_when_the_target_is_wrong)
 	}
 	UNTIL(fx.s->phase == SESSION_WAITING ||
 	    fx.s->phase == SESSION_CONNECTING);
-	ck_assert_uint_eq(nlines, _i < 2 ? 5 : 4);
+	ck_assert_uint_eq(nlines, _i < 3 ? 5 : 4);
+	ck_assert_uint_eq(nheads, 1);
 	ck_assert_ptr_nonnull(strstr(last_line, "received"));
 	log_done();
 }
@@ -223,7 +230,7 @@ main(void)
 	tc = tcase_create("session");
 	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
 	tcase_add_test(tc, both_directions);
-	tcase_add_loop_test(tc, logged_when_the_target_is_wrong, 0, 3);
+	tcase_add_loop_test(tc, logged_when_the_target_is_wrong, 0, 4);
 	tcase_add_loop_test(tc, not_logged_otherwise, 0, 2);
 	suite_add_tcase(s, tc);
 	return unit_run(s);

@@ -6,6 +6,8 @@
  */
 #include "config.h"
 
+#include <sys/socket.h>
+
 #include "tests/unit/session_fixture.h"
 
 /* The session pings at once, and never gives up unless a test says so. */
@@ -142,6 +144,32 @@ START_TEST(any_pdu_proves_life)
 }
 END_TEST
 
+/* Half a PDU does, too, as long as more of it comes. */
+START_TEST(any_byte_proves_life)
+{
+	uint64_t before;
+
+	up_with_pings();
+	wire(ISCSI_OP_NOP_OUT);
+	fx.sconf.keepalive_timeout = 60000;
+	for (unsigned i = 0; i < 3; i++) {
+		before = fx_stats().bytes_in;
+		ck_assert_int_eq(send(fx.peer, from_target(ISCSI_OP_NOP_IN,
+		    ISCSI_FLAG_FINAL, RSV), 7, MSG_NOSIGNAL), 7);
+		UNTIL(fx_stats().bytes_in == before + 7);
+		fx.s->keepalive.heard -= 3600000;
+		fx.s->keepalive.asked -= 3600000;
+		loop_timer_set(fx.s->keepalive.timer, 0);
+		idle(5);
+		ck_assert_int_eq(fx.s->phase, SESSION_UP);
+	}
+	/* No more of it: that is silence. */
+	fx.s->keepalive.heard -= 3600000;
+	loop_timer_set(fx.s->keepalive.timer, 0);
+	lost("the target is silent");
+}
+END_TEST
+
 static const struct {
 	const char	*what;
 	uint32_t	 len;
@@ -246,6 +274,7 @@ main(void)
 	tcase_add_test(tc, no_ping_while_data_flows);
 	tcase_add_test(tc, silence_loses_the_session);
 	tcase_add_test(tc, any_pdu_proves_life);
+	tcase_add_test(tc, any_byte_proves_life);
 	tcase_add_loop_test(tc, wrong_answer_loses_the_session, 0,
 	    (int)(sizeof(wrong) / sizeof(wrong[0])));
 	tcase_add_test(tc, rejected_ping);

@@ -314,6 +314,7 @@ START_TEST(md5_alone)
 	begin_chap("5");
 	assert_failed(answer(SEC, ASK("8")), "but we offered only 5", "8");
 	ck_assert(!login_wants_md5(login));
+	ck_assert(login_failed_in_chap(login));
 	wanted.md5_only = false;
 	rules.listed = true;
 	begin_chap("8,7,6,5");
@@ -337,8 +338,8 @@ START_TEST(md5_no_help)
 		put_be16(rsp + ISCSI_OFF_LOGIN_STATUS, status[i]);
 		ck_assert_int_eq(deliver("TargetAddress=192.0.2.1\n"),
 		    LOGIN_FAILED);
-		ck_assert_msg(!login_wants_md5(login), "status 0x%04x",
-		    status[i]);
+		ck_assert_msg(!login_failed_in_chap(login) &&
+		    !login_wants_md5(login), "status 0x%04x", status[i]);
 	}
 	/* The target let us off. */
 	rules.required = false;
@@ -454,9 +455,12 @@ START_TEST(bad_peers)
 	assert_failed(answer(SEC_END, peer_answer("any", "a wrong secret",
 	    0)), "target could not authenticate itself: its CHAP_R is wrong",
 	    "wrong");
+	ck_assert(login_wants_md5(login));
 	begin_mutual();
 	assert_failed(answer(SEC_END, peer_answer("any", SECRET, 0)),
 	    "target authenticates itself with our own secret", "own");
+	ck_assert(!login_wants_md5(login));
+	ck_assert(login_failed_in_chap(login));
 	begin_mutual();
 	assert_failed(answer(SEC_END, peer_answer("any", PEER_SECRET, 1)),
 	    "target sent a CHAP_R of 31 bytes, not the 32 of SHA256", "short");
@@ -489,6 +493,8 @@ START_TEST(reflection)
 	    challenge);
 	assert_failed(answer(SEC, text), "target sent one of our own "
 	    "challenges back", "reflected");
+	ck_assert(!login_wants_md5(login));
+	ck_assert(login_failed_in_chap(login));
 	/* The other login has ended: it helps nobody any more. */
 	login_free(first);
 	begin_chap("8,7,6,5");

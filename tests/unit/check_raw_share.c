@@ -91,6 +91,37 @@ START_TEST(test_share)
 }
 END_TEST
 
+/* The rules of the name hold for the owner as well. */
+START_TEST(test_access_of_the_owner)
+{
+	struct msg_attached attached;
+
+	fx_adopt();
+	share();
+	fx.not_granted = MSG_ACCESS_RESET;
+	answer_nop();
+	ck_assert_uint_eq(news(NEWS_SHARED, 0)->why.reason, MSG_R_NONE);
+	session_attached_get(fx.a, &attached);
+	ck_assert_uint_eq(attached.access,
+	    MSG_ACCESS_ALL & ~(uint32_t)MSG_ACCESS_RESET);
+}
+END_TEST
+
+/* Meanwhile the name has become one that is not for him. */
+START_TEST(test_name_of_others)
+{
+	fx_adopt();
+	share();
+	fx.not_granted = MSG_ACCESS_ALL;
+	answer_nop();
+	not_shared(MSG_R_BUSY);
+	fx.not_granted = 0;
+	share();
+	answer_nop();
+	ck_assert_uint_eq(news(NEWS_SHARED, 0)->why.reason, MSG_R_NONE);
+}
+END_TEST
+
 /* Meanwhile the daemon answers pings, and the client must wait. */
 START_TEST(test_while_it_is_shared)
 {
@@ -322,6 +353,8 @@ main(void)
 	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, test_share);
+	tcase_add_test(tc, test_access_of_the_owner);
+	tcase_add_test(tc, test_name_of_others);
 	tcase_add_test(tc, test_while_it_is_shared);
 	tcase_add_loop_test(tc, test_odd_answers, 0, 3);
 	tcase_add_test(tc, test_no_answer);

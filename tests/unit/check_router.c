@@ -105,6 +105,27 @@ START_TEST(router_reset_forgets_old_tags)
 }
 END_TEST
 
+/* One that is live keeps its tag, and is of the new connection. */
+START_TEST(router_reset_keeps_what_is_live)
+{
+	struct router *r = router_new(sizeof(struct tenant), 1);
+	struct router_slot *found = NULL, *s = router_take(r);
+	uint32_t old = s->itt, tag;
+
+	router_release(r, s);
+	s = router_take(r);
+	tag = s->itt;
+	router_reset(r);
+	ck_assert_int_eq(router_find(r, tag, &found), ROUTER_LIVE);
+	ck_assert_ptr_eq(found, s);
+	ck_assert_int_eq(router_find(r, old, &found), ROUTER_NEVER);
+	router_release(r, s);
+	ck_assert_int_eq(router_find(r, tag, &found), ROUTER_STALE);
+	ck_assert_int_eq(router_find(r, old, &found), ROUTER_NEVER);
+	router_free(r);
+}
+END_TEST
+
 /* More uses than a generation has bits: a live tag is still only its own. */
 START_TEST(router_generation_wraps)
 {
@@ -238,6 +259,7 @@ main(void)
 	tcase_add_test(tc, router_reuses_oldest_first_under_a_new_tag);
 	tcase_add_test(tc, router_tells_stale_from_never_issued);
 	tcase_add_test(tc, router_reset_forgets_old_tags);
+	tcase_add_test(tc, router_reset_keeps_what_is_live);
 	tcase_add_test(tc, router_generation_wraps);
 	tcase_add_test(tc, router_walk_survives_release);
 	tcase_add_test(tc, ittmap_holds_any_tags);

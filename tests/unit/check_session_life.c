@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 
 #include <netinet/in.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "tests/unit/session_fixture.h"
@@ -120,6 +119,31 @@ START_TEST(relogin_without_answer)
 }
 END_TEST
 
+/* A target that wants each session to log out has its pauses, too. */
+START_TEST(relogin_again_and_again)
+{
+	uint64_t now;
+
+	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 3600000;
+	up_with_client();
+	session_relogin(fx.s, 0, "why");
+	take_logout();
+	fx_log_in();
+	now = loop_now(fx.worker->loop);
+	session_relogin(fx.s, 0, "why");
+	take_logout();
+	UNTIL(fx.s->phase == SESSION_WAITING);
+	ck_assert_uint_ge(fx.s->next_try, now + 2700000);
+	ck_assert(session_reconnect(fx.s));
+	fx_log_in();
+	/* But not for ever. */
+	fx.s->relogin_at -= SESSION_RELOGIN_EVERY_MS;
+	session_relogin(fx.s, 0, "why");
+	take_logout();
+	fx_log_in();
+}
+END_TEST
+
 static bool stopped;
 
 static void
@@ -139,6 +163,29 @@ START_TEST(relogin_then_stop)
 	take_logout();
 	UNTIL(stopped);
 	ck_assert_int_eq(fx.s->phase, SESSION_IDLE);
+}
+END_TEST
+
+/* What was stamped when it is stopped leaves one NOP-Out in its place. */
+START_TEST(stop_while_stalled)
+{
+	fx.small = true;
+	up_with_client();
+	stall(a, 1);
+	accepted(a, command(READ_F, 2, 0), 0, 2);
+	turn();
+	ck_assert_int_eq(((struct task *)ittmap_find(&a->a->itts, 2))->state,
+	    TASK_STAMPED);
+	session_stop(fx.s, on_stopped, NULL);
+	news(a, NEWS_EVENT, 0);
+	outcome(a, 1, MSG_OUTCOME_UNKNOWN, MSG_R_SHUTDOWN);
+	outcome(a, 2, MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN);
+	ck_assert_uint_eq(fx_stats().plugs, 1);
+	unstall(1);
+	wire(ISCSI_OP_NOP_OUT);
+	ck_assert(!iscsi_is_immediate(fx.got.bhs));
+	take_logout();
+	UNTIL(stopped);
 }
 END_TEST
 
@@ -296,6 +343,26 @@ START_TEST(started_when_given_up)
 }
 END_TEST
 
+/*
+ * What a client shared is lost for good, unless it is the configured place: no
+ * command takes its clients elsewhere.
+ */
+START_TEST(shared_stays_down)
+{
+	up_with_client();
+	fx.s->shared = true;
+	hang_up();
+	UNTIL(fx.s->phase == SESSION_HALTED);
+	ck_assert(!session_reconnect(fx.s));
+	session_start(fx.s);
+	ck_assert_int_eq(fx.s->phase, SESSION_HALTED);
+	fx.s->recovers = true;
+	ck_assert(session_reconnect(fx.s));
+	fx_log_in();
+	fx.s->shared = fx.s->recovers = false;
+}
+END_TEST
+
 /* No pause at all: whatever broke, the next attempt is on its way. */
 START_TEST(no_pause)
 {
@@ -363,143 +430,7 @@ START_TEST(portals_in_turn)
 }
 END_TEST
 
-/* --- redirects --- */
-
-/* The target sends the login to `host` at its own port. */
-static void
-say_redirect(uint16_t status, const char *host)
-{
-	char text[128];
-	uint8_t *bhs;
-	int len;
-
-	wire(ISCSI_OP_LOGIN_REQ);
-	bhs = from_target(ISCSI_OP_LOGIN_RSP, 0, iscsi_itt(fx.got.bhs));
-	memcpy(bhs + ISCSI_OFF_ISID, fx.got.bhs + ISCSI_OFF_ISID, 6);
-	put_be32(bhs + ISCSI_OFF_TTT, 0);
-	put_be16(bhs + ISCSI_OFF_LOGIN_STATUS, status);
-	len = snprintf(text, sizeof(text), "TargetAddress=%s:%u,1", host,
-	    (unsigned)fx.sconf.portal.port);
-	say(bhs, text, (uint32_t)len + 1);
-}
-
-static bool
-redirected_to(const char *host)
-{
-	struct session_info info;
-
-	session_info_get(fx.s, &info);
-	return strncmp(info.redirect, host, strlen(host)) == 0 &&
-	    (*host != '\0' || *info.redirect == '\0');
-}
-
-/* At once; a temporary one is over with the next failure. */
-START_TEST(redirect_for_now)
-{
-	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 10;
-	fx_connect();
-	say_redirect(0x0101, "[::ffff:7f00:1]");
-	fx_accept();
-	ck_assert(redirected_to("[::ffff:7f00:1]"));
-	say_redirect(0x0100, "[::ffff:7f00:01]");
-	fx_log_in();
-	ck_assert(redirected_to("[::ffff:7f00:01]"));
-	ck_assert_uint_eq(fx.s->redirect.hops, 2);
-	hang_up();
-	fx_log_in();
-	ck_assert(redirected_to(""));
-}
-END_TEST
-
-START_TEST(redirect_for_ever)
-{
-	fx_connect();
-	say_redirect(0x0102, "[::ffff:7f00:1]");
-	fx_accept();
-	say_redirect(0x0101, "[::ffff:7f00:01]");
-	fx_log_in();
-	hang_up();
-	fx_log_in();
-	ck_assert(redirected_to("[::ffff:7f00:1]"));
-}
-END_TEST
-
-/* Whoever says so is not known: it counts when a login has gone well there. */
-START_TEST(redirect_for_ever_unproved)
-{
-	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 10;
-	fx_connect();
-	say_redirect(0x0102, "[::ffff:7f00:1]");
-	fx_accept();
-	ck_assert(redirected_to("[::ffff:7f00:1]"));
-	hang_up();
-	fx_log_in();
-	ck_assert(redirected_to(""));
-	/* Nor does one go with what was proved before. */
-	hang_up();
-	fx_accept();
-	say_redirect(0x0102, "[::ffff:7f00:1]");
-	fx_log_in();
-	hang_up();
-	fx_accept();
-	say_redirect(0x0102, "[::ffff:7f00:01]");
-	fx_accept();
-	hang_up();
-	fx_log_in();
-	ck_assert(redirected_to("[::ffff:7f00:1]"));
-}
-END_TEST
-
-/* Stopped, it may get another place: nothing leads to the old one. */
-START_TEST(redirect_till_stop)
-{
-	fx_connect();
-	say_redirect(0x0102, "[::ffff:7f00:1]");
-	fx_log_in();
-	ck_assert(redirected_to("[::ffff:7f00:1]"));
-	session_stop(fx.s, on_stopped, NULL);
-	take_logout();
-	UNTIL(stopped);
-	session_reopen(fx.s);
-	ck_assert(redirected_to(""));
-	session_start(fx.s);
-	fx_log_in();
-}
-END_TEST
-
-/* A circle ends with an error and a pause, and so does a long way. */
-START_TEST(redirect_in_a_circle)
-{
-	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 3600000;
-	fx_connect();
-	say_redirect(0x0102, "[::ffff:7f00:1]");
-	fx_accept();
-	say_redirect(0x0101, "127.0.0.1");
-	UNTIL(fx.s->phase == SESSION_WAITING);
-	ck_assert_ptr_nonnull(strstr(fx.s->last_error, "in a circle"));
-	ck_assert_uint_gt(fx.s->next_try, loop_now(fx.worker->loop) + 1000);
-	ck_assert(redirected_to(""));
-}
-END_TEST
-
-START_TEST(redirect_too_often)
-{
-	char host[32];
-
-	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 3600000;
-	fx_connect();
-	for (unsigned i = 1; i <= 8; i++) {
-		snprintf(host, sizeof(host), "[%s::ffff:7f00:%0*u]",
-		    i > 4 ? "0" : "", (int)(i - 1) % 4 + 1, 1u);
-		say_redirect(0x0101, host);
-		fx_accept();
-	}
-	say_redirect(0x0101, "[0:0::ffff:7f00:1]");
-	UNTIL(fx.s->phase == SESSION_WAITING);
-	ck_assert_ptr_nonnull(strstr(fx.s->last_error, "too often"));
-	ck_assert_uint_gt(fx.s->next_try, loop_now(fx.worker->loop) + 1000);
-}
-END_TEST
+/* --- logins --- */
 
 /* RFC 7143 section 6.3.5: the same ISID, TSIH 0, numbers that begin anew. */
 START_TEST(logins_are_alike)
@@ -533,7 +464,9 @@ main(void)
 	tcase_add_test(tc, relogin_waits_for_tasks);
 	tcase_add_test(tc, relogin_waits_so_long);
 	tcase_add_test(tc, relogin_without_answer);
+	tcase_add_test(tc, relogin_again_and_again);
 	tcase_add_test(tc, relogin_then_stop);
+	tcase_add_test(tc, stop_while_stalled);
 	tcase_add_test(tc, no_attempt_before);
 	tcase_add_test(tc, attempts_after_login);
 	tcase_add_test(tc, negotiated_time2wait);
@@ -542,14 +475,9 @@ main(void)
 	tcase_add_test(tc, pauses_grow);
 	tcase_add_test(tc, gives_up);
 	tcase_add_test(tc, started_when_given_up);
+	tcase_add_test(tc, shared_stays_down);
 	tcase_add_test(tc, no_pause);
 	tcase_add_test(tc, portals_in_turn);
-	tcase_add_test(tc, redirect_for_now);
-	tcase_add_test(tc, redirect_for_ever);
-	tcase_add_test(tc, redirect_for_ever_unproved);
-	tcase_add_test(tc, redirect_till_stop);
-	tcase_add_test(tc, redirect_in_a_circle);
-	tcase_add_test(tc, redirect_too_often);
 	tcase_add_test(tc, logins_are_alike);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);

@@ -187,4 +187,19 @@ fixture_error_is(const struct fixture *fx, size_t i, const char *expected)
 	free(text);
 }
 
+/* All limits are as the manual says they are by default. */
+static inline void
+fixture_default_limits(const struct config_limits *l)
+{
+	ck_assert_uint_eq(l->max_clients, 1024);
+	ck_assert_uint_eq(l->client_tasks, 1024);
+	ck_assert_uint_eq(l->client_inbound, UINT64_C(64) << 20);
+	ck_assert_uint_eq(l->client_outbound, UINT64_C(16) << 20);
+	ck_assert_uint_eq(l->uid_factor, 4);
+	ck_assert_uint_eq(l->hello_timeout, 5000);
+	ck_assert_uint_eq(l->client_stall_timeout, 30000);
+	ck_assert_uint_eq(l->abort_timeout, 15000);
+	ck_assert_uint_eq(l->r2t_timeout, 30000);
+}
+
 #endif /* ISCSIMUX_TESTS_CONFIG_FIXTURE_H */

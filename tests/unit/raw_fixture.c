@@ -214,8 +214,17 @@ on_shared(void *arg, struct attachment *a, const struct refusal *why)
 	fx.a = a;
 }
 
+static uint32_t
+granted(void *arg, const char *name)
+{
+	ck_assert_ptr_eq(arg, &fx);
+	ck_assert_str_eq(name, "shared");
+	return MSG_ACCESS_ALL & ~fx.not_granted;
+}
+
 static const struct raw_ops raw_ops = {
 	.permits = permits,
+	.access = granted,
 	.on_open = on_open,
 	.on_closed = on_closed,
 	.on_shared = on_shared,

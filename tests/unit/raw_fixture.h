@@ -64,6 +64,7 @@ struct raw_fixture {
 	struct quota		*quota;
 	struct raw		*raw;
 	struct attachment	*a;		/* after on_shared() */
+	uint32_t		 not_granted;	/* to the owner, by a rule */
 	int			 listener;
 	int			 peer;
 

@@ -32,7 +32,8 @@ defaults(void)
 		.connect_timeout = 60000, .login_timeout = 60000,
 		.login_pdu_timeout = 60000,
 		.text_timeout = 60000,
-		.logout_timeout = 60000, .reconnect_interval = 1,
+		.logout_timeout = 60000, .recovery_timeout = 60000,
+		.reconnect_interval = 1,
 		.reconnect_max = 1,
 		.header_digest = { 1, { CONFIG_DIGEST_NONE } },
 		.data_digest = { 1, { CONFIG_DIGEST_NONE } },
@@ -176,7 +177,7 @@ fx_attach(void)
 	};
 	struct session_attach how = {
 		.ops = &ops, .arg = c, .name = "test", .events = 0xff,
-		.access = MSG_ACCESS_ALL,
+		.access = MSG_ACCESS_ALL, .hold = fx.hold,
 	};
 
 	ck_assert_uint_lt(fx.nclients, MAX_CLIENTS);

@@ -85,8 +85,8 @@ is_ack(const uint8_t *bhs)
 	    iscsi_itt(bhs) == RSV && iscsi_ttt(bhs) == RSV;
 }
 
-const struct got *
-wire(uint8_t opcode)
+uint8_t
+wire_any(void)
 {
 	const uint8_t *bhs = fx.got.bhs;
 	uint8_t op;
@@ -95,7 +95,6 @@ wire(uint8_t opcode)
 		read_pdu();
 	} while (is_ack(bhs) && !fx.want_acks);
 	op = iscsi_opcode(bhs);
-	ck_assert_str_eq(iscsi_opcode_name(op), iscsi_opcode_name(opcode));
 	if (op == ISCSI_OP_DATA_OUT) {
 		ck_assert_uint_eq(get_be32(bhs + ISCSI_OFF_CMDSN), 0);
 	} else if (!fx.hold_window) {
@@ -106,6 +105,14 @@ wire(uint8_t opcode)
 			fx.maxcmdsn++;
 		}
 	}
+	return op;
+}
+
+const struct got *
+wire(uint8_t opcode)
+{
+	ck_assert_str_eq(iscsi_opcode_name(wire_any()),
+	    iscsi_opcode_name(opcode));
 	return &fx.got;
 }
 
@@ -218,11 +225,45 @@ say_good(uint32_t itt)
 	    NULL, 0);
 }
 
+struct progress *
+progress_of(uint32_t itt)
+{
+	const unsigned max = sizeof(fx.progress) / sizeof(fx.progress[0]);
+	struct progress *p;
+
+	for (unsigned i = 0; i < max && i < fx.nprogress; i++) {
+		if (fx.progress[i].itt == itt)
+			return &fx.progress[i];
+	}
+	p = &fx.progress[fx.nprogress++ % max];
+	*p = (struct progress){ .itt = itt };
+	return p;
+}
+
+void
+say_data(uint32_t itt, uint8_t flags, uint8_t byte, uint32_t len)
+{
+	uint8_t *data = malloc(len + 1), *bhs;
+	struct progress *p = progress_of(itt);
+
+	memset(data, byte, len);
+	bhs = from_target(ISCSI_OP_DATA_IN, flags, itt);
+	put_be32(bhs + ISCSI_OFF_DATASN, p->datasn++);
+	put_be32(bhs + ISCSI_OFF_BUFFER_OFFSET, p->offset);
+	p->offset += len;
+	if ((flags & ISCSI_DATAIN_STATUS) != 0)
+		say_status(bhs, data, len);
+	else
+		say(bhs, data, len);
+	free(data);
+}
+
 void
 say_r2t(uint32_t itt, uint32_t ttt, uint32_t offset, uint32_t len)
 {
 	uint8_t *bhs = from_target(ISCSI_OP_R2T, ISCSI_FLAG_FINAL, itt);
 
+	put_be32(bhs + ISCSI_OFF_DATASN, progress_of(itt)->r2tsn++);
 	put_be64(bhs + ISCSI_OFF_LUN, LUN_1);
 	put_be32(bhs + ISCSI_OFF_TTT, ttt);
 	put_be32(bhs + ISCSI_OFF_BUFFER_OFFSET, offset);
@@ -339,25 +380,31 @@ fx_accept(void)
 }
 
 void
-fx_log_in(void)
+fx_finish_login(void)
 {
 	char lines[1024];
 
-	fx_accept();
-	wire(ISCSI_OP_LOGIN_REQ);
-	answer_login("TargetPortalGroupTag=1\nAuthMethod=None\n");
 	wire(ISCSI_OP_LOGIN_REQ);
 	snprintf(lines, sizeof(lines), "%sMaxConnections=1\n"
 	    "MaxRecvDataSegmentLength=262144\nMaxBurstLength=262144\n"
 	    "DefaultTime2Wait=%u\nDefaultTime2Retain=0\n"
 	    "DataPDUInOrder=Yes\nDataSequenceInOrder=Yes\n"
-	    "ErrorRecoveryLevel=0\n%s", digest_keys(), fx.time2wait, fx.keys != NULL ?
-	    fx.keys : "InitialR2T=No\nImmediateData=Yes\n"
+	    "ErrorRecoveryLevel=0\n%s", digest_keys(), fx.time2wait,
+	    fx.keys != NULL ? fx.keys : "InitialR2T=No\nImmediateData=Yes\n"
 	    "FirstBurstLength=262144\nMaxOutstandingR2T=4\n");
 	answer_login(lines);
 	UNTIL(fx.s->phase != SESSION_LOGGING_IN);
 	ck_assert_str_eq(fx.s->last_error, "");
 	ck_assert_int_eq(fx.s->phase, SESSION_UP);
+}
+
+void
+fx_log_in(void)
+{
+	fx_accept();
+	wire(ISCSI_OP_LOGIN_REQ);
+	answer_login("TargetPortalGroupTag=1\nAuthMethod=None\n");
+	fx_finish_login();
 }
 
 void
