@@ -68,7 +68,8 @@ struct cli_options {
 struct cli {
 	struct cli_options opt;
 	const char	*command;
-	char		 session[ISCSIMUX_NAME_MAX + 1];
+	/* Its name, or its target's. */
+	char		 session[ISCSIMUX_TARGET_MAX + 1];
 	unsigned	 lun;
 	bool		 lun_given;
 	const char	*file;		/* "-" is a standard stream */

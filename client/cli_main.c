@@ -154,15 +154,16 @@ find_command(const char *name)
 	return NULL;
 }
 
-/* SESSION or SESSION/LUN. */
+/* SESSION or SESSION/LUN; an iSCSI name has colons, too. */
 static enum cli_status
 take_session(struct cli *c, const char *arg, enum needs needs)
 {
 	size_t len = strcspn(arg, "/");
 
-	if (len == 0 || len > ISCSIMUX_NAME_MAX || strspn(arg, "ABCDEFGHIJKLM"
-	    "NOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != len)
-		return usage_error("this is no name of a session: ", arg);
+	if (len == 0 || len > ISCSIMUX_TARGET_MAX || strspn(arg, "ABCDEFGHIJKLM"
+	    "NOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-:") != len)
+		return usage_error("this is no name of a session or target: ",
+		    arg);
 	memcpy(c->session, arg, len);
 	c->session[len] = '\0';
 	if (arg[len] == '\0')

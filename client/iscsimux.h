@@ -320,7 +320,9 @@ const char *iscsimux_default_path(void);
 void iscsimux_disconnect(struct iscsimux *h);
 
 struct iscsimux_attach {
-	const char	*session;	/* its name in the daemon */
+	/* Its name in the daemon, or the iSCSI name of its target if no other
+	 * session that you may use has that target. */
+	const char	*session;
 	uint32_t	access;		/* wanted; 0: all that is granted */
 	bool		exclusive;	/* no other client beside this one */
 	/* What was not sent waits for the session to be up again, as does what

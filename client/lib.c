@@ -66,12 +66,12 @@ lib_leave(struct iscsimux *h)
 }
 
 static bool
-name_ok(const char *name)
+name_ok(const char *name, size_t max)
 {
 	size_t i;
 
 	for (i = 0; name[i] != '\0'; i++)
-		if (i >= MSG_NAME_MAX || name[i] < ' ' || name[i] > '~')
+		if (i >= max || name[i] < ' ' || name[i] > '~')
 			return false;
 	return true;
 }
@@ -79,7 +79,7 @@ name_ok(const char *name)
 int
 iscsimux_set_name(struct iscsimux *h, const char *name)
 {
-	if (name == NULL || !name_ok(name))
+	if (name == NULL || !name_ok(name, MSG_NAME_MAX))
 		return -EINVAL;
 	strlcpy(h->name, name, sizeof(h->name));
 	return 0;
@@ -103,7 +103,7 @@ iscsimux_new(const struct iscsimux_callbacks *callbacks, void *arg)
 	h->in.frame_fd = -1;
 	STAILQ_INIT(&h->free_parts);
 	SLIST_INIT(&h->free_pdus);
-	if (name_ok(program_invocation_short_name))
+	if (name_ok(program_invocation_short_name, MSG_NAME_MAX))
 		strlcpy(h->name, program_invocation_short_name,
 		    sizeof(h->name));
 	return h;
@@ -252,7 +252,8 @@ iscsimux_attach(struct iscsimux *h, const struct iscsimux_attach *o)
 	if (h->attach_wanted || h->state == LIB_ATTACHING || h->move != NULL)
 		return -EALREADY;
 	if (o->session == NULL || o->session[0] == '\0' ||
-	    !name_ok(o->session) || (o->access & ~MSG_ACCESS_ALL) != 0 ||
+	    !name_ok(o->session, MSG_TARGET_MAX) ||
+	    (o->access & ~MSG_ACCESS_ALL) != 0 ||
 	    (o->events & ~ISCSIMUX_EVENTS_ALL) != 0)
 		return -EINVAL;
 	memset(&h->attach, 0, sizeof(h->attach));

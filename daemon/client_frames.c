@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/client_internal.h"
+#include "daemon/guard.h"
 #include "proto/frame.h"
 #include "proto/msg.h"
 
@@ -132,6 +133,43 @@ client_find_session(struct client *c, const char *name, uint32_t *access)
 	return *access == 0 ? NULL : s;
 }
 
+/*
+ * The session that a name in an ATTACH means: the one called so, or else the
+ * one whose target has that name.  Only of those that the client may use, so
+ * that it learns nothing of others; what a client shared counts by its own
+ * name alone.  NULL with `why` filled if there is none, or several.
+ */
+static struct session *
+find_named(struct client *c, const char *name, uint32_t *access,
+    struct refusal *why)
+{
+	struct session *s = NULL, *found;
+
+	found = client_find_session(c, name, access);
+	if (found != NULL)
+		return found;
+	guard_no(why, MSG_R_NO_SUCH_SESSION, "there is no such session that "
+	    "you may attach to");
+	while ((s = session_next(c->worker, s)) != NULL) {
+		const struct config_session *conf = session_config(s);
+		uint32_t granted = access_granted(conf, &c->peer, geteuid());
+
+		if (granted == 0 || strcasecmp(conf->target, name) != 0 ||
+		    (session_flags(s) & MSG_LISTING_SHARED) != 0)
+			continue;
+		if (found != NULL) {
+			guard_no(why, MSG_R_BAD_FIELD, "%.80s is the target of "
+			    "the sessions %s and %s: attach to one of these "
+			    "names", name, session_config(found)->name,
+			    conf->name);
+			return NULL;
+		}
+		found = s;
+		*access = granted;
+	}
+	return found;
+}
+
 static bool
 attach_allowed(struct client *c, const struct msg_attach *m, uint32_t access)
 {
@@ -185,10 +223,9 @@ on_attach(struct client *c, const uint8_t *p, uint32_t len)
 		client_refuse(c, MSG_R_SHUTDOWN, CLIENT_DRAINING);
 		return;
 	}
-	s = client_find_session(c, m.session, &access);
+	s = find_named(c, m.session, &access, &why);
 	if (s == NULL) {
-		client_refuse(c, MSG_R_NO_SUCH_SESSION, "there is no such "
-		    "session that you may attach to");
+		client_refuse(c, why.reason, why.text);
 		return;
 	}
 	if (!attach_allowed(c, &m, access))

@@ -193,17 +193,10 @@ session_new(struct worker *w, struct config_session *config)
 }
 
 void
-session_free(struct session *s, const char *why)
+session_remove_clients(struct session *s, const char *why)
 {
-	struct loop *loop = s->worker->loop;
 	struct attachment *a;
 
-	if (s->freed)
-		return;
-	s->freed = s->stopping = true;
-	s->on_stopped = NULL;
-	strlcpy(s->last_error, why, sizeof(s->last_error));
-	session_step(s, SESSION_EV_FREE);
 	while ((a = TAILQ_FIRST(&s->attachments)) != NULL) {
 		const struct attachment_ops *ops = a->ops;
 		void *arg = a->arg;
@@ -211,6 +204,20 @@ session_free(struct session *s, const char *why)
 		session_detach(a);
 		ops->on_removed(arg, why);
 	}
+}
+
+void
+session_free(struct session *s, const char *why)
+{
+	struct loop *loop = s->worker->loop;
+
+	if (s->freed)
+		return;
+	s->freed = s->stopping = true;
+	s->on_stopped = NULL;
+	strlcpy(s->last_error, why, sizeof(s->last_error));
+	session_step(s, SESSION_EV_FREE);
+	session_remove_clients(s, why);
 	loop_unpost(loop, &s->fail_job);
 	loop_unpost(loop, &s->stop_job);
 	loop_unpost(loop, &s->ended_job);

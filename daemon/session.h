@@ -177,7 +177,8 @@ void session_stop(struct session *s, void (*on_stopped)(void *arg),
 
 /*
  * Undo session_stop() once it has ended: the session is as session_new() made
- * it, with the clients that are attached to it, and may be started.
+ * it, with the clients that are attached to it, and may be started.  Only those
+ * of a shared session that is not the configured place have to go.
  */
 void session_reopen(struct session *s);
 

@@ -328,6 +328,8 @@ struct session {
 void session_event(struct session *s, const struct msg_event *e,
     const struct attachment *except);
 void session_make_isid(struct session *s);
+/* No client stays attached; each is told why. */
+void session_remove_clients(struct session *s, const char *why);
 
 /* session_life.c */
 const struct config_portal *session_portal(struct session *s);

@@ -49,6 +49,10 @@ session_set_config(struct session *s, struct config_session *config)
 void
 session_reopen(struct session *s)
 {
+	/* They would find themselves elsewhere when it logs in again. */
+	if (s->shared && !s->recovers)
+		session_remove_clients(s, "the session that was shared under "
+		    "this name is logged out");
 	s->shared = s->adopted = s->stopping = false;
 	/* What a target taught belongs to where the session was. */
 	s->redirect.hops = s->redirect.proved = 0;

@@ -87,7 +87,7 @@ msg_attach_encode(const struct msg_attach *m, uint8_t *buf, size_t size)
 	wire_put_u32(&w, m->flags);
 	wire_put_u32(&w, m->deadline);
 	wire_put_u32(&w, m->events);
-	wire_put_string(&w, m->session, MSG_NAME_MAX);
+	wire_put_string(&w, m->session, MSG_TARGET_MAX);
 	return wire_length(&w);
 }
 
@@ -102,7 +102,7 @@ msg_attach_decode(const uint8_t *buf, size_t len, struct msg_attach *m)
 	m->flags = wire_get_u32(&r);
 	m->deadline = wire_get_u32(&r);
 	m->events = wire_get_u32(&r);
-	wire_get_string(&r, m->session, MSG_NAME_MAX);
+	wire_get_string(&r, m->session, MSG_TARGET_MAX);
 	if ((m->access & ~(uint32_t)MSG_ACCESS_ALL) != 0 ||
 	    (m->flags & ~(uint32_t)ATTACH_FLAGS) != 0)
 		return -EBADMSG;

@@ -75,7 +75,7 @@ struct msg_attach {
 	uint32_t	flags;
 	uint32_t	deadline;	/* default of a task, ms; 0 = none */
 	uint32_t	events;		/* mask: 1 << enum msg_event_kind */
-	char		session[MSG_NAME_MAX + 1];
+	char		session[MSG_TARGET_MAX + 1];	/* or its target */
 };
 
 enum msg_session_state {

@@ -255,7 +255,7 @@ WRONG = (
     (("wait", "disk/0"), "takes no LUN"),
     (("wait", "a b"), "no name of a session"),
     (("wait", ""), "no name of a session"),
-    (("wait", "x" * 64), "no name of a session"),
+    (("wait", "x" * 224), "no name of a session"),
     (("capacity", "disk/"), "a LUN is a number"),
     (("capacity", "disk/-1"), "a LUN is a number"),
     (("capacity", "disk/16384"), "a LUN is a number"),

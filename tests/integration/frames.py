@@ -194,7 +194,8 @@ def attaching():
     mux = unattached()
     for payload, reason in (
             (attach("nosuch"), "no-such-session"),
-            (attach(""), "no-such-session"), (attach("x" * 64), "bad-payload"),
+            (attach(""), "no-such-session"), (attach("x" * 224), "bad-payload"),
+            (attach("x" * 64), "no-such-session"),
             (attach("ra\x07m"), "bad-payload"), (b"", "bad-payload"),
             (attach("ram")[:-1], "bad-payload"),
             (attach("ram") + tlv(1, b""), "bad-payload"),

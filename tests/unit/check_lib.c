@@ -132,7 +132,7 @@ END_TEST
 
 START_TEST(test_attach_bad_options)
 {
-	char longname[ISCSIMUX_NAME_MAX + 2];
+	char longname[ISCSIMUX_TARGET_MAX + 2];
 
 	fake_open(&f);
 	memset(longname, 'a', sizeof(longname) - 1);
@@ -145,6 +145,7 @@ START_TEST(test_attach_bad_options)
 	    &(struct iscsimux_attach){ .session = longname }), -EINVAL);
 	ck_assert_int_eq(iscsimux_attach(f.h, &(struct iscsimux_attach){
 	    .session = "a", .access = 0x20 }), -EINVAL);
+	longname[ISCSIMUX_NAME_MAX + 1] = '\0';
 	ck_assert_int_eq(iscsimux_set_name(f.h, longname), -EINVAL);
 	ck_assert_int_eq(iscsimux_set_name(f.h, "a\nb"), -EINVAL);
 	fake_close(&f);

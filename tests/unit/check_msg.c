@@ -120,7 +120,7 @@ static const struct codec {
 	    name##_out, name##_in }
 	ROW(hello, 16, 63),
 	ROW(welcome, 22, 63),
-	ROW(attach, 16, 63),
+	ROW(attach, 16, 223),
 	ROW(attached, 0, 0),
 	ROW(cancel, 0, 0),
 	ROW(outcome, 9, 255),

@@ -144,51 +144,6 @@ START_TEST(relogin_again_and_again)
 }
 END_TEST
 
-static bool stopped;
-
-static void
-on_stopped(void *arg)
-{
-	(void)arg;
-	stopped = true;
-}
-
-/* Stopped on the way: the Logout that is out serves both. */
-START_TEST(relogin_then_stop)
-{
-	up_with_client();
-	session_relogin(fx.s, 60000, "why");
-	session_stop(fx.s, on_stopped, NULL);
-	ck_assert_int_eq(fx.s->phase, SESSION_LOGGING_OUT);
-	take_logout();
-	UNTIL(stopped);
-	ck_assert_int_eq(fx.s->phase, SESSION_IDLE);
-}
-END_TEST
-
-/* What was stamped when it is stopped leaves one NOP-Out in its place. */
-START_TEST(stop_while_stalled)
-{
-	fx.small = true;
-	up_with_client();
-	stall(a, 1);
-	accepted(a, command(READ_F, 2, 0), 0, 2);
-	turn();
-	ck_assert_int_eq(((struct task *)ittmap_find(&a->a->itts, 2))->state,
-	    TASK_STAMPED);
-	session_stop(fx.s, on_stopped, NULL);
-	news(a, NEWS_EVENT, 0);
-	outcome(a, 1, MSG_OUTCOME_UNKNOWN, MSG_R_SHUTDOWN);
-	outcome(a, 2, MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN);
-	ck_assert_uint_eq(fx_stats().plugs, 1);
-	unstall(1);
-	wire(ISCSI_OP_NOP_OUT);
-	ck_assert(!iscsi_is_immediate(fx.got.bhs));
-	take_logout();
-	UNTIL(stopped);
-}
-END_TEST
-
 /* --- Time2Wait --- */
 
 START_TEST(no_attempt_before)
@@ -343,26 +298,6 @@ START_TEST(started_when_given_up)
 }
 END_TEST
 
-/*
- * What a client shared is lost for good, unless it is the configured place: no
- * command takes its clients elsewhere.
- */
-START_TEST(shared_stays_down)
-{
-	up_with_client();
-	fx.s->shared = true;
-	hang_up();
-	UNTIL(fx.s->phase == SESSION_HALTED);
-	ck_assert(!session_reconnect(fx.s));
-	session_start(fx.s);
-	ck_assert_int_eq(fx.s->phase, SESSION_HALTED);
-	fx.s->recovers = true;
-	ck_assert(session_reconnect(fx.s));
-	fx_log_in();
-	fx.s->shared = fx.s->recovers = false;
-}
-END_TEST
-
 /* No pause at all: whatever broke, the next attempt is on its way. */
 START_TEST(no_pause)
 {
@@ -465,8 +400,6 @@ main(void)
 	tcase_add_test(tc, relogin_waits_so_long);
 	tcase_add_test(tc, relogin_without_answer);
 	tcase_add_test(tc, relogin_again_and_again);
-	tcase_add_test(tc, relogin_then_stop);
-	tcase_add_test(tc, stop_while_stalled);
 	tcase_add_test(tc, no_attempt_before);
 	tcase_add_test(tc, attempts_after_login);
 	tcase_add_test(tc, negotiated_time2wait);
@@ -475,7 +408,6 @@ main(void)
 	tcase_add_test(tc, pauses_grow);
 	tcase_add_test(tc, gives_up);
 	tcase_add_test(tc, started_when_given_up);
-	tcase_add_test(tc, shared_stays_down);
 	tcase_add_test(tc, no_pause);
 	tcase_add_test(tc, portals_in_turn);
 	tcase_add_test(tc, logins_are_alike);
