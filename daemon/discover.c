@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A discovery session over a pump: one request at a time, each answered before
- * the next.  It calls the login machine, the pump and proto/sendtargets, and
+ * the next.  It calls the login machine, the pump and discover_found.c, and
  * must never know who asked or what becomes of what it found.
  *
  * Requests are immediate: one outstanding request needs no command window,
@@ -18,6 +18,7 @@
 #include "daemon/conf.h"
 #include "daemon/conn.h"
 #include "daemon/discover.h"
+#include "daemon/discover_found.h"
 #include "daemon/log.h"
 #include "daemon/login.h"
 #include "daemon/loop.h"
@@ -61,10 +62,7 @@ struct discover {
 	struct loop_job			 done_job;
 	struct loop_job			 reap_job;
 
-	char				*text;
-	size_t				 text_len, text_size;
-	struct sendtargets_record	*records;
-	size_t				 count, size;
+	struct discover_found		 found;
 	char				 error[512];
 };
 
@@ -86,8 +84,7 @@ reap(void *arg)
 {
 	struct discover *d = arg;
 
-	free(d->text);
-	free(d->records);
+	discover_found_free(&d->found);
 	free(d);
 }
 
@@ -117,7 +114,7 @@ tell(void *arg)
 	struct discover *d = arg;
 	struct discover_result result = {
 		.error = d->error[0] != '\0' ? d->error : NULL,
-		.records = d->records, .count = d->count,
+		.records = d->found.records, .count = d->found.count,
 		.portal = d->portal, .hops = d->hops,
 	};
 
@@ -161,7 +158,7 @@ fail(struct discover *d, const char *fmt, ...)
 		log_warn(d->w->log, "discovery at %s failed: %s", d->portal,
 		    why);
 		memcpy(d->error, why, sizeof(d->error));
-		d->count = 0;
+		d->found.count = 0;
 	}
 	finish(d);
 }
@@ -272,84 +269,30 @@ nothing_to_do(void *arg, struct txpdu *pdu)
 
 /* --- what was found --- */
 
-static bool
-add_record(struct discover *d, const struct sendtargets_record *record)
-{
-	struct sendtargets_record *grown;
-	size_t size = d->size == 0 ? 16 : d->size * 2;
-
-	if (d->count == DISCOVER_RECORDS_MAX) {
-		fail(d, "the target has more than %u addresses",
-		    DISCOVER_RECORDS_MAX);
-		return false;
-	}
-	if (d->count == d->size) {
-		grown = reallocarray(d->records, size, sizeof(*grown));
-		if (grown == NULL) {
-			fail(d, "out of memory");
-			return false;
-		}
-		d->records = grown;
-		d->size = size;
-	}
-	d->records[d->count] = *record;
-	if (record->host[0] == '\0') {
-		memcpy(d->records[d->count].host, d->here.host,
-		    sizeof(d->here.host));
-		d->records[d->count].port = d->here.port;
-	}
-	d->count++;
-	return true;
-}
-
 /* The text is whole. */
 static void
 take_targets(struct discover *d)
 {
-	struct sendtargets_record record;
-	enum sendtargets_status status;
-	struct sendtargets st;
+	char why[DISCOVER_WHY_MAX];
 
-	sendtargets_init(&st, d->text, d->text_len);
-	while ((status = sendtargets_next(&st, &record)) ==
-	    SENDTARGETS_RECORD) {
-		if (!add_record(d, &record))
-			return;
-	}
-	if (status == SENDTARGETS_ERROR) {
-		fail(d, "%s", sendtargets_error(&st));
+	if (!discover_found_read(&d->found, &d->here, why)) {
+		fail(d, "%s", why);
 		return;
 	}
 	log_info(d->w->log, "discovery at %s: %zu addresses of targets",
-	    d->portal, d->count);
+	    d->portal, d->found.count);
 	send_logout(d);
 }
 
 static bool
 add_text(struct discover *d, const struct slices *data)
 {
-	size_t need = d->text_len + data->len;
-	size_t size = d->text_size == 0 ? 4096 : d->text_size;
-	char *grown;
+	char why[DISCOVER_WHY_MAX];
 
-	if (need > DISCOVER_TEXT_MAX) {
-		fail(d, "the target's answer is longer than %u bytes",
-		    DISCOVER_TEXT_MAX);
-		return false;
-	}
-	while (size < need)
-		size *= 2;
-	if (size > d->text_size) {
-		grown = realloc(d->text, size);
-		if (grown == NULL) {
-			fail(d, "out of memory");
-			return false;
-		}
-		d->text = grown;
-		d->text_size = size;
-	}
-	d->text_len += slices_copy(data, d->text + d->text_len, data->len);
-	return true;
+	if (discover_found_text(&d->found, data, why))
+		return true;
+	fail(d, "%s", why);
+	return false;
 }
 
 /*

@@ -13,8 +13,6 @@
 
 #include "proto/sendtargets.h"
 
-#define DISCOVER_TEXT_MAX	(1024u * 1024)	/* bytes of a target's text */
-#define DISCOVER_RECORDS_MAX	8192u
 #define DISCOVER_HOPS_MAX	8u		/* redirections followed */
 /* For the Logout Response, if so much is left. */
 #define DISCOVER_LOGOUT_MS	2000u

@@ -235,6 +235,7 @@ struct redirect_hop {
 struct session_redirect {
 	size_t			 portal;	/* where the chain begins */
 	unsigned		 hops;
+	unsigned		 proved;	/* of them, by a login */
 	struct redirect_hop	 hop[SESSION_HOPS_MAX];
 };
 
@@ -375,9 +376,11 @@ void session_login_anew(struct session *s);
 void session_redirected(struct session *s, const struct login_redirect *r);
 /* Where to connect instead of the portal, or NULL. */
 const struct redirect_hop *session_redirect_hop(const struct session *s);
+/* A login has gone well there. */
+void session_redirect_proved(struct session *s);
 /* The way there, into the part of `out` that tells of it. */
 void session_redirect_info(const struct session *s, struct session_info *out);
-/* It failed there: only what is permanent stays. */
+/* It failed there: only what is permanent stays, if it ever went well. */
 void session_redirect_undo(struct session *s);
 
 /* attachment.c */

@@ -245,6 +245,7 @@ session_enter(struct session *s)
 		log_info(s->log, "session %s: from now on CHAP by MD5 alone",
 		    s->config->name);
 	}
+	session_redirect_proved(s);
 	session_login_anew(s);
 	loop_timer_clear(s->timer);
 	s->up_since = loop_now(s->worker->loop);

@@ -55,7 +55,7 @@ session_reopen(struct session *s)
 		    "this name is logged out");
 	s->shared = s->adopted = s->stopping = false;
 	/* What a target taught belongs to where the session was. */
-	s->redirect.hops = 0;
+	s->redirect.hops = s->redirect.proved = 0;
 	s->md5 = SESSION_MD5_NOT_ALONE;
 	s->retry_at_once = s->refused = false;
 	*s->initiator = *s->target = '\0';

@@ -16,6 +16,8 @@ forget(struct session *s, unsigned hops)
 {
 	if (hops < s->redirect.hops)
 		s->redirect.hops = hops;
+	if (hops < s->redirect.proved)
+		s->redirect.proved = hops;
 }
 
 /* True if the chain has been there. */
@@ -89,6 +91,13 @@ session_redirect_hop(const struct session *s)
 }
 
 void
+session_redirect_proved(struct session *s)
+{
+	if (session_redirect_hop(s) != NULL)
+		s->redirect.proved = s->redirect.hops;
+}
+
+void
 session_redirect_info(const struct session *s, struct session_info *out)
 {
 	const struct redirect_hop *last = session_redirect_hop(s);
@@ -102,12 +111,16 @@ session_redirect_info(const struct session *s, struct session_info *out)
 		};
 }
 
+/*
+ * What nobody has vouched for must not keep the session from its portal for
+ * ever: "permanently" counts where a login has gone well.
+ */
 void
 session_redirect_undo(struct session *s)
 {
 	unsigned i = 0;
 
-	while (i < s->redirect.hops && s->redirect.hop[i].permanent)
+	while (i < s->redirect.proved && s->redirect.hop[i].permanent)
 		i++;
 	forget(s, i);
 }

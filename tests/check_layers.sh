@@ -32,6 +32,7 @@ ranks() {
 	1  conf       log secret
 	1  config_*   log conf config_* secret chap
 	2  resolve
+	2  discover_found pool
 	2  fault*     fault*
 	2  conn*      resolve fault conn*
 	2  trace*     conn trace*

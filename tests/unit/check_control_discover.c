@@ -104,6 +104,16 @@ START_TEST(test_answered_later)
 }
 END_TEST
 
+/* Two at a time: each answer has the id of its own request. */
+START_TEST(test_two_answers)
+{
+	discover("\"id\":\"slow\",", ",\"timeout_ms\":400");
+	discover("\"id\":\"fast\",", ",\"timeout_ms\":50");
+	expect_error("fast", -32005, "timed out");
+	expect_error("slow", -32005, "timed out");
+}
+END_TEST
+
 START_TEST(test_nobody_there)
 {
 	close(listener);
@@ -231,6 +241,7 @@ main(void)
 	tcase_add_checked_fixture(tc, setup_target, teardown_target);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_answered_later);
+	tcase_add_test(tc, test_two_answers);
 	tcase_add_test(tc, test_nobody_there);
 	tcase_add_test(tc, test_caller_goes);
 	tcase_add_test(tc, test_half_closed);

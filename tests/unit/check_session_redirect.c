@@ -125,6 +125,32 @@ START_TEST(redirect_for_ever)
 }
 END_TEST
 
+/* Whoever says so is not known: it counts when a login has gone well there. */
+START_TEST(redirect_for_ever_unproved)
+{
+	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 10;
+	fx_connect();
+	say_redirect(0x0102, "[::ffff:7f00:1]");
+	fx_accept();
+	ck_assert(redirected_to("[::ffff:7f00:1]"));
+	hang_up();
+	fx_log_in();
+	ck_assert(redirected_to(""));
+	/* Nor does one go with what was proved before. */
+	hang_up();
+	fx_accept();
+	say_redirect(0x0102, "[::ffff:7f00:1]");
+	fx_log_in();
+	hang_up();
+	fx_accept();
+	say_redirect(0x0102, "[::ffff:7f00:01]");
+	fx_accept();
+	hang_up();
+	fx_log_in();
+	ck_assert(redirected_to("[::ffff:7f00:1]"));
+}
+END_TEST
+
 /* Stopped, it may get another place: nothing leads to the old one. */
 START_TEST(redirect_till_stop)
 {
@@ -253,6 +279,7 @@ main(void)
 	tcase_add_checked_fixture(tc, fx_setup, fx_teardown);
 	tcase_add_test(tc, redirect_for_now);
 	tcase_add_test(tc, redirect_for_ever);
+	tcase_add_test(tc, redirect_for_ever_unproved);
 	tcase_add_test(tc, redirect_till_stop);
 	tcase_add_test(tc, redirect_in_a_circle);
 	tcase_add_test(tc, redirect_too_often);

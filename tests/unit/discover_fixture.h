@@ -22,6 +22,7 @@
 #include "daemon/chap.h"
 #include "daemon/conf.h"
 #include "daemon/discover.h"
+#include "daemon/discover_found.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/worker.h"
