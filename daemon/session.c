@@ -236,6 +236,22 @@ session_headers(const struct session *s)
 }
 
 void
+session_log_headers(struct session *s)
+{
+	size_t count = hdrring_count(s->headers);
+	size_t fresh = hdrring_take_new(s->headers), i = count - fresh;
+	char words[HDRRING_WORDS_MAX];
+
+	if (fresh == 0)
+		return;
+	log_warn(s->log, "session %s: the PDUs before that:", s->config->name);
+	for (; i < count; i++) {
+		hdrring_words(hdrring_at(s->headers, i), words, sizeof(words));
+		log_warn(s->log, "session %s: %s", s->config->name, words);
+	}
+}
+
+void
 session_info_get(struct session *s, struct session_info *out)
 {
 	const struct conn *conn = s->pump == NULL ? NULL : pump_conn(s->pump);

@@ -330,6 +330,8 @@ void session_event(struct session *s, const struct msg_event *e,
 void session_make_isid(struct session *s);
 /* No client stays attached; each is told why. */
 void session_remove_clients(struct session *s, const char *why);
+/* The target broke the protocol: log the headers that led to it. */
+void session_log_headers(struct session *s);
 
 /* session_life.c */
 const struct config_portal *session_portal(struct session *s);
@@ -352,8 +354,6 @@ void session_wait_before_connect(struct session *s, uint32_t ms);
 /* A response came: perhaps it was the last that a relogin waits for. */
 void session_drain(struct session *s);
 
-/* The target broke the protocol: log the headers that led to it. */
-void session_log_headers(struct session *s);
 bool session_talks(const struct session *s);
 void session_timer_due(void *arg);
 void session_ack_due(void *arg);

@@ -228,22 +228,6 @@ session_fail(struct session *s, const char *fmt, ...)
 	session_step(s, SESSION_EV_FAILED);
 }
 
-void
-session_log_headers(struct session *s)
-{
-	size_t count = hdrring_count(s->headers);
-	size_t fresh = hdrring_take_new(s->headers), i = count - fresh;
-	char words[HDRRING_WORDS_MAX];
-
-	if (fresh == 0)
-		return;
-	log_warn(s->log, "session %s: the PDUs before that:", s->config->name);
-	for (; i < count; i++) {
-		hdrring_words(hdrring_at(s->headers, i), words, sizeof(words));
-		log_warn(s->log, "session %s: %s", s->config->name, words);
-	}
-}
-
 static void
 fail(struct session *s, enum session_phase from)
 {

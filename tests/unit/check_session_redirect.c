@@ -34,13 +34,10 @@ logged(const char *words)
 	return count;
 }
 
-static bool stopped;
-
 static void
-on_stopped(void *arg)
+set_true(void *arg)
 {
-	(void)arg;
-	stopped = true;
+	*(bool *)arg = true;
 }
 
 static void
@@ -154,11 +151,13 @@ END_TEST
 /* Stopped, it may get another place: nothing leads to the old one. */
 START_TEST(redirect_till_stop)
 {
+	bool stopped = false;
+
 	fx_connect();
 	say_redirect(0x0102, "[::ffff:7f00:1]");
 	fx_log_in();
 	ck_assert(redirected_to("[::ffff:7f00:1]"));
-	session_stop(fx.s, on_stopped, NULL);
+	session_stop(fx.s, set_true, &stopped);
 	take_logout();
 	UNTIL(stopped);
 	session_reopen(fx.s);
