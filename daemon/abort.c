@@ -44,14 +44,34 @@ is_in_scope(const struct task *t, const struct task *tmf)
 	}
 }
 
+/* The same of one that was sent, or at least stamped. */
 static bool
-is_affected(const struct task *t, const struct task *tmf)
+is_covered(const struct task *t, const struct task *tmf)
 {
-	if (t->kind != TASK_CLIENT || t->state != TASK_SENT || t->answered)
-		return false;
 	if (tmf->function == ISCSI_TMF_ABORT_TASK)
 		return t->slot.itt == tmf->ref_itt && can_abort(t);
 	return is_in_scope(t, tmf) && serial_lt(t->cmdsn, tmf->cmdsn);
+}
+
+static bool
+is_affected(const struct task *t, const struct task *tmf)
+{
+	return t->kind == TASK_CLIENT && t->state == TASK_SENT &&
+	    !t->answered && is_covered(t, tmf);
+}
+
+/*
+ * With fast-abort a target gets no Data-Out of a task from the function that
+ * ends it until the response.  If that is not "function complete", the task
+ * lives and its data go on.
+ */
+bool
+abort_mutes(const struct task *t)
+{
+	const struct session *s = t->session;
+
+	return s->config->fast_abort && s->tmf != NULL &&
+	    t->state != TASK_QUEUED && is_covered(t, s->tmf);
 }
 
 /*
@@ -101,7 +121,8 @@ end_own_unsent(struct task *tmf)
  * empty Data-Outs, because the target may wait for them before it answers the
  * task management function.  But only behind that function: to the target
  * less data than it asked for is an error as long as the task lives (RFC 7143
- * sections 4.2.3.3 and 11.7.1).
+ * sections 4.2.3.3 and 11.7.1).  With fast-abort only when the function did
+ * not end it.
  */
 void
 abort_cut_data(struct task *t)
@@ -109,20 +130,32 @@ abort_cut_data(struct task *t)
 	struct session *s = t->session;
 	const struct task *tmf = s->tmf;
 
-	if (!t->cut && (tmf == NULL || tmf->kind != TASK_CLIENT ||
-	    !is_affected(t, tmf)))
+	if (abort_mutes(t) || (!t->cut && (tmf == NULL ||
+	    tmf->kind != TASK_CLIENT || !is_affected(t, tmf))))
 		return;
 	if (r2t_answer_all(t) != 0)
 		session_fail(s, "no memory to answer an R2T");
+}
+
+/* For tasks that are to end: a function was sent, or is over. */
+static void
+cut_all(struct session *s)
+{
+	struct router_slot *slot;
+
+	for (slot = router_next(s->router, NULL); slot != NULL;
+	    slot = router_next(s->router, slot)) {
+		struct task *t = (struct task *)(void *)slot;
+
+		if (t->end != TASK_END_NONE)
+			abort_cut_data(t);
+	}
 }
 
 /* A task management function is handed to the pump. */
 void
 abort_tmf_sent(struct task *tmf)
 {
-	struct session *s = tmf->session;
-	struct router_slot *slot;
-
 	if (tmf->kind == TASK_ABORT) {
 		if (tmf->victim != NULL) {
 			tmf->victim->cut = true;
@@ -131,13 +164,7 @@ abort_tmf_sent(struct task *tmf)
 		return;
 	}
 	end_own_unsent(tmf);
-	for (slot = router_next(s->router, NULL); slot != NULL;
-	    slot = router_next(s->router, slot)) {
-		struct task *t = (struct task *)(void *)slot;
-
-		if (t->end != TASK_END_NONE)
-			abort_cut_data(t);
-	}
+	cut_all(tmf->session);
 }
 
 /*
@@ -280,7 +307,9 @@ abort_overdue(struct task *t)
 void
 abort_retire(struct task *t)
 {
+	struct session *s = t->session;
 	struct task *abort = t->abort;
+	bool function = t->opcode == ISCSI_OP_TMF_REQ;
 
 	if (abort != NULL && abort->state != TASK_QUEUED) {
 		t->answered = true;
@@ -289,6 +318,8 @@ abort_retire(struct task *t)
 	if (abort != NULL)
 		task_free(abort);
 	task_free(t);
+	if (function)
+		cut_all(s);
 }
 
 static void
@@ -335,6 +366,8 @@ abort_response(struct task *abort, uint8_t response)
 	 */
 	if (t->answered || t->text_more || concludes(response))
 		task_free(t);
+	else
+		abort_cut_data(t);
 }
 
 /*

@@ -165,6 +165,7 @@ struct config_session {
 	uint32_t		 keepalive_interval;	/* ms; 0: never */
 	uint32_t		 keepalive_timeout;	/* ms */
 	bool			 async_logout_drop;	/* else log out */
+	bool			 fast_abort;	/* no data behind a TMF */
 	uint32_t		 text_timeout;		/* ms */
 	size_t			 access_count;	/* 0: only root, us */
 	struct config_access	*access;

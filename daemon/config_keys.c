@@ -147,6 +147,7 @@ const struct config_key config_keys[] = {
 	    RANGE(100, HOUR, "10s")),
 	SESSION("async-logout", config_set_async_logout, async_logout_drop,
 	    .def = "logout"),
+	SESSION("fast-abort", config_set_bool, fast_abort, .def = "no"),
 
 	SESSION("text-timeout", config_set_time, text_timeout,
 	    RANGE(100, HOUR, "30s")),

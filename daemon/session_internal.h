@@ -21,6 +21,7 @@
  *	session_tx.c		what goes out next, stamped as it goes
  *	session_withdraw.c	what is taken back before it went
  *	session_rx.c		what a target's PDU means and who gets it
+ *	session_intake.c	what it may send for a task, and in which order
  *
  * Nothing outside of these files includes this header.
  */
@@ -150,6 +151,10 @@ struct task {
 	uint32_t		 nr2ts;
 	uint32_t		 rx_pdus;
 	uint64_t		 rx_bytes;
+	uint32_t		 rx_datasn;	/* of the next Data-In */
+	uint32_t		 rx_offset;	/* of its first byte */
+	uint32_t		 rx_r2tsn;	/* of the next R2T */
+	uint32_t		 r2t_offset;	/* where the last one ended */
 
 	TAILQ_ENTRY(task)	 owner_link;	/* in the owner's tasks */
 	struct task		*abort;		/* the ABORT TASK about this */
@@ -399,6 +404,8 @@ int r2t_answer_all(struct task *t);
 /* abort.c */
 void abort_task(struct task *t, enum task_end why);
 void abort_cut_data(struct task *t);
+/* Is the Data-Out of this task held until a function is answered? */
+bool abort_mutes(const struct task *t);
 void abort_tmf_sent(struct task *tmf);
 void abort_orphan(struct task *t);
 void abort_watch_queue(struct session *s);
@@ -456,6 +463,14 @@ void session_tx_clear(struct session *s);
 
 /* session_withdraw.c */
 void session_withdraw(struct task *t);
+
+/*
+ * session_intake.c: may the target send this PDU, or one more of any kind, or
+ * as many bytes?  They count what was sent; false if the session is failed.
+ */
+bool session_intake_pdu(struct task *t, const struct rxpdu *pdu);
+bool session_intake_one(struct task *t);
+bool session_intake_charged(struct task *t, const struct rxpdu *pdu);
 
 /* session_rx.c */
 void session_rx_pdu(void *arg, struct rxpdu *pdu);

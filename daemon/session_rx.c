@@ -46,36 +46,6 @@ deliver(struct task *t, struct rxpdu *pdu, bool final)
 
 /* --- SCSI tasks --- */
 
-static bool
-one_more(struct task *t)
-{
-	if (++t->rx_pdus <= 16 + t->edtl / 512)
-		return true;
-	session_fail(t->session, "the target sent %" PRIu32 " PDUs for a task "
-	    "of %" PRIu32 " bytes", t->rx_pdus, t->edtl);
-	return false;
-}
-
-/*
- * Room for what a task may receive was charged when it was accepted; a target
- * that sends more is broken.
- */
-static bool
-within_charge(struct task *t, const struct rxpdu *pdu)
-{
-	uint32_t sense = 0;
-
-	if (iscsi_opcode(pdu->bhs) == ISCSI_OP_SCSI_RSP)
-		sense = pdu->data->len;
-	else
-		t->rx_bytes += pdu->data->len;
-	if (t->rx_bytes <= t->rx_max && sense <= TASK_SENSE_MAX)
-		return one_more(t);
-	session_fail(t->session, "the target sent %" PRIu64 " bytes for a "
-	    "task that may receive %" PRIu32, t->rx_bytes + sense, t->rx_max);
-	return false;
-}
-
 /* A unit attention is given once per nexus: tell those who did not see it. */
 static void
 watch_sense(struct task *t, const struct rxpdu *pdu)
@@ -108,19 +78,10 @@ static void
 on_r2t(struct task *t, struct rxpdu *pdu)
 {
 	struct session *s = t->session;
-	uint32_t offset = get_be32(pdu->bhs + ISCSI_OFF_BUFFER_OFFSET);
-	uint32_t len = get_be32(pdu->bhs + ISCSI_OFF_DESIRED_LEN);
 
-	if (len == 0 || len > s->params.max_burst ||
-	    (uint64_t)offset + len > t->tx_max ||
-	    iscsi_ttt(pdu->bhs) == ISCSI_TAG_NONE ||
-	    iscsi_lun(pdu->bhs) != t->lun ||
-	    t->nr2ts > s->params.max_r2t) {
-		session_fail(s, "the target sent an R2T for %" PRIu32
-		    " bytes at %" PRIu32 " that it may not send", len, offset);
-		return;
-	}
-	if (r2t_add(t, iscsi_ttt(pdu->bhs), offset, len) == NULL) {
+	if (r2t_add(t, iscsi_ttt(pdu->bhs),
+	    get_be32(pdu->bhs + ISCSI_OFF_BUFFER_OFFSET),
+	    get_be32(pdu->bhs + ISCSI_OFF_DESIRED_LEN)) == NULL) {
 		session_fail(s, "no memory for an R2T");
 		return;
 	}
@@ -175,7 +136,7 @@ on_client_task(struct task *t, struct rxpdu *pdu)
 		on_text(t, pdu);
 		return;
 	}
-	if (!within_charge(t, pdu))
+	if (!session_intake_pdu(t, pdu))
 		return;
 	if (opcode == ISCSI_OP_R2T) {
 		on_r2t(t, pdu);
@@ -365,7 +326,7 @@ on_rejected_task(struct task *t, struct rxpdu *pdu, uint8_t *rejected)
 			reject_daemon_task(t, reason);
 		return;
 	}
-	if (!ends && !one_more(t))
+	if (!ends && !session_intake_one(t))
 		return;
 	if (deliver_reject(t, pdu, rejected, ends) && ends)
 		abort_retire(t);
@@ -460,7 +421,7 @@ on_vendor_pdu(struct task *t, struct rxpdu *pdu)
 {
 	if (t->kind != TASK_CLIENT || t->state != TASK_SENT)
 		t->session->stats.stale_pdus++;
-	else if (within_charge(t, pdu))
+	else if (session_intake_charged(t, pdu))
 		deliver(t, pdu, false);
 }
 

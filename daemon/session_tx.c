@@ -103,14 +103,27 @@ session_tx_ready(struct attachment *a)
 	session_tx_kick(a->session);
 }
 
+static void
+activate_data(struct attachment *a)
+{
+	if (a->data_active)
+		return;
+	a->data_active = true;
+	a->data_deficit = QUANTUM;
+	TAILQ_INSERT_TAIL(&a->session->data_active, a, data_link);
+}
+
 /* What a task management function held may go. */
 void
 session_tx_release(struct session *s)
 {
 	struct attachment *a;
 
-	TAILQ_FOREACH(a, &s->attachments, link)
+	TAILQ_FOREACH(a, &s->attachments, link) {
+		if (!STAILQ_EMPTY(&a->dataq))
+			activate_data(a);
 		session_tx_ready(a);
+	}
 }
 
 /* Queue Data-Out of a task whose request went out. */
@@ -123,11 +136,7 @@ session_tx_data(struct task *t, struct txpdu *pdu)
 	t->data_queued++;
 	put_be32(pdu->bhs + ISCSI_OFF_ITT, t->slot.itt);
 	STAILQ_INSERT_TAIL(&a->dataq, pdu, link);
-	if (!a->data_active) {
-		a->data_active = true;
-		a->data_deficit = QUANTUM;
-		TAILQ_INSERT_TAIL(&a->session->data_active, a, data_link);
-	}
+	activate_data(a);
 	session_tx_kick(t->session);
 }
 
@@ -360,22 +369,40 @@ commit_data(struct txpdu *pdu)
 	return pdu;
 }
 
+/* The first that no task management function holds. */
+static struct txpdu *
+first_free(const struct txpdu_list *list)
+{
+	struct txpdu *pdu;
+
+	STAILQ_FOREACH(pdu, list, link) {
+		if (!abort_mutes(pdu->task))
+			return pdu;
+	}
+	return NULL;
+}
+
 static struct txpdu *
 next_data(struct session *s)
 {
 	struct attachment *a;
-	struct txpdu *pdu;
+	struct txpdu *pdu = NULL;
 
-	while ((a = TAILQ_FIRST(&s->data_active)) != NULL &&
-	    a->data_deficit <= 0) {
+	while ((a = TAILQ_FIRST(&s->data_active)) != NULL) {
+		pdu = first_free(&a->dataq);
+		if (pdu == NULL) {
+			deactivate_data(a);
+			continue;
+		}
+		if (a->data_deficit > 0)
+			break;
 		a->data_deficit += QUANTUM;
 		TAILQ_REMOVE(&s->data_active, a, data_link);
 		TAILQ_INSERT_TAIL(&s->data_active, a, data_link);
 	}
 	if (a == NULL)
 		return NULL;
-	pdu = STAILQ_FIRST(&a->dataq);
-	STAILQ_REMOVE_HEAD(&a->dataq, link);
+	STAILQ_REMOVE(&a->dataq, pdu, txpdu, link);
 	a->data_deficit -= ISCSI_BHS_LEN + pdu->data.len;
 	if (STAILQ_EMPTY(&a->dataq))
 		deactivate_data(a);
@@ -385,11 +412,11 @@ next_data(struct session *s)
 static struct txpdu *
 next_burst(struct session *s)
 {
-	struct txpdu *pdu = STAILQ_FIRST(&s->bursts);
+	struct txpdu *pdu = first_free(&s->bursts);
 
 	if (pdu == NULL)
 		return NULL;
-	STAILQ_REMOVE_HEAD(&s->bursts, link);
+	STAILQ_REMOVE(&s->bursts, pdu, txpdu, link);
 	return commit_data(pdu);
 }
 

@@ -126,13 +126,19 @@ def rewriting():
     check(request.itt not in (0xfeedface, NONE), "the client's tag went out")
     peer.send(DATA_IN, request.itt, b"some", flags=0x02, response=0x5a,
               lun=lun, word5=0x1234, consume=False, statsn=0x7777,
-              tail=struct.pack(">III", 3, 0x100, 0xabc))
+              tail=struct.pack(">III", 0, 0, 0xabd))
+    first = mux.answer_to(task.cookie)
+    check_equal((first.datasn, first.offset, first.word11), (0, 0, 0xabd),
+                "the first Data-In, numbers")
+    peer.send(DATA_IN, request.itt, b"more", flags=0x02, response=0x5a,
+              lun=lun, word5=0x1234, consume=False, statsn=0x7777,
+              tail=struct.pack(">III", 1, 4, 0xabc))
     msg = mux.answer_to(task.cookie)
     check_equal(msg.bhs[:16] + msg.bhs[20:24],
                 b"\x25\x02\x5a\0\0\0\0\4" + lun.to_bytes(8, "big") +
                 struct.pack(">I", 0x1234), "Data-In at the client")
     check_equal((msg.itt, msg.statsn, msg.datasn, msg.offset, msg.word11),
-                (0xfeedface, 0x7777, 3, 0x100, 0xabc), "Data-In, numbers")
+                (0xfeedface, 0x7777, 1, 4, 0xabc), "Data-In, numbers")
     peer.respond(request, flags=0x86, status=2, response=0x80,
                  data=b"\0\4abcd", tail=struct.pack(">III", 9, 8, 7),
                  word5=0xcafe)
@@ -479,6 +485,28 @@ BROKEN = (
     ("too many PDUs", READ_8,
      lambda peer, r: [peer.data_in(r, b"x", final=False)
                       for _ in range(25)], "25 PDUs"),
+    ("a Data-In left out", READ_8,
+     lambda peer, r: (peer.data_in(r, bytes(512), final=False),
+                      peer.data_in(r, bytes(512), sn=2)),
+     "DataSN of a Data-In is 2, expected 1: a PDU was lost"),
+    ("a Data-In twice", READ_8,
+     lambda peer, r: [peer.data_in(r, bytes(512), 0, 0, final=False)
+                      for _ in range(2)],
+     "DataSN of a Data-In is 0, expected 1"),
+    ("data left out", READ_8,
+     lambda peer, r: (peer.data_in(r, bytes(512), final=False),
+                      peer.data_in(r, bytes(512), 1024)),
+     "Buffer Offset of a Data-In is 1024, expected 512"),
+    ("the last Data-In left out", READ_8,
+     lambda peer, r: (peer.data_in(r, bytes(512), final=False),
+                      peer.respond(r, tail=struct.pack(">I", 2))),
+     "ExpDataSN of a SCSI Response is 2, expected 1"),
+    ("an R2T left out", WRITE_8,
+     lambda peer, r: peer.r2t(r, 5, 0, 512, 1),
+     "R2TSN of an R2T is 1, expected 0"),
+    ("an R2T that goes back", WRITE_8,
+     lambda peer, r: (peer.r2t(r, 5, 512, 512), peer.r2t(r, 6, 0, 512)),
+     "R2T for 512 bytes at 0"),
     ("a SCSI Response with 5000 bytes of sense", TUR,
      lambda peer, r: peer.respond(r, data=bytes(5000)), "5000 bytes"),
     ("data above our limit", READ_8,
@@ -613,7 +641,7 @@ def digests_begin():
     odd.works()
     task, request = odd.start(command(7, read16(0, 1), 512, READ))
     odd.peer.data_in(request, bytes(511), final=False)
-    odd.peer.data_in(request, b"!", 511, 1)
+    odd.peer.data_in(request, b"!")
     odd.mux.finish(task).good()
     check_equal(bytes(task.data), bytes(511) + b"!", "data")
 

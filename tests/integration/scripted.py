@@ -35,6 +35,8 @@ class Request:
          self.word8, self.datasn, self.offset) = struct.unpack_from(
              ">Q7I", header, 8)
         self.cdb = header[32:48]
+        # What the target counts: the next DataSN, its place, the next R2TSN.
+        self.next_datasn = self.next_offset = self.next_r2tsn = 0
 
     def __repr__(self):
         return f"<{self.bhs.hex(' ', 4)} + {len(self.data)} bytes>"
@@ -157,14 +159,24 @@ class Peer:
             fields.setdefault("word5", 0)
         self.send(opcode, request.itt, **fields)
 
-    def data_in(self, request, data, offset=0, sn=0, final=True, **fields):
-        """Sends a Data-In; final: with status GOOD."""
+    def data_in(self, request, data, offset=None, sn=None, final=True,
+                **fields):
+        """Sends a Data-In, the next if not told; final: with status GOOD."""
+        if sn is None:
+            sn = request.next_datasn
+        if offset is None:
+            offset = request.next_offset
+        request.next_datasn = sn + 1
+        request.next_offset = offset + len(data)
         self.send(DATA_IN, request.itt, data, FINAL | 1 if final else 0,
                   consume=final, tail=struct.pack(">III", sn, offset, 0),
                   **fields)
 
-    def r2t(self, request, ttt, offset, length, sn=0, **fields):
-        """Sends an R2T."""
+    def r2t(self, request, ttt, offset, length, sn=None, **fields):
+        """Sends an R2T, with the next R2TSN if not told."""
+        if sn is None:
+            sn = request.next_r2tsn
+        request.next_r2tsn = sn + 1
         fields.setdefault("lun", request.lun)
         self.send(R2T, request.itt, word5=ttt, consume=False,
                   tail=struct.pack(">III", sn, offset, length), **fields)

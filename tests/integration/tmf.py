@@ -18,11 +18,12 @@ from scripted import Scripted
 class Odd:
     """A scripted target, a daemon on it, three clients."""
 
-    def __init__(self, **keys):
+    def __init__(self, fast_abort=False, **keys):
         self.target = Scripted()
         self.daemon = Daemon(session("odd", self.target.portal,
                                      self.target.iqn, logout_timeout="100ms",
-                                     reconnect_interval="100ms"), **keys)
+                                     reconnect_interval="100ms",
+                                     fast_abort=fast_abort), **keys)
         self.peer = self.target.login(ImmediateData="No", InitialR2T="Yes")
         self.daemon.wait_up("odd")
         self.clients = [Mux(self.daemon, "odd") for _ in range(3)]
@@ -411,6 +412,86 @@ def r2t_behind_function():
     peer.respond(reset, TMF_RSP)
     mux.finish(task)
     responded(task, 0)
+    odd.idle()
+
+
+def behind_functions(odd, fast):
+    """What comes of data behind an ABORT TASK and a LOGICAL UNIT RESET."""
+    mux, other, _ = odd.clients
+    peer = odd.peer
+    write = other.start_write(0, bytes(8192), manual=True)
+    request = peer.receive()
+    peer.r2t(request, 0x71, 0, 4096)
+    other.wait_r2ts(write)
+    other.submit_data(data_out(write.itt, 0x71, 0, bytes(512), 0, False))
+    peer.receive(DATA_OUT)
+
+    # Given up by its client, but the target still asks.
+    other.cancel(write)
+    abort = peer.receive(TMF)
+    check_equal(abort.flags, FINAL | ABORT_TASK, "the function")
+    peer.r2t(request, 0x72, 4096, 4096)
+    for ttt, offset in () if fast else ((0x71, 512), (0x72, 4096)):
+        cut = peer.receive(DATA_OUT)
+        check_equal((cut.flags, cut.data, cut.word5, cut.offset),
+                    (FINAL, b"", ttt, offset), "the empty Data-Out")
+    peer.quiet()
+    peer.respond(abort, TMF_RSP)
+    aborted(other, write)
+    peer.quiet()
+
+    # Alive, but another client resets its LUN.
+    write = other.start_write(0, bytes(8192), manual=True)
+    request = peer.receive()
+    peer.r2t(request, 0x73, 0, 1024)
+    other.wait_r2ts(write)
+    task = mux.submit(tmf(9, LUN_RESET))
+    reset = peer.receive(TMF)
+    for sn in range(2):
+        other.submit_data(data_out(write.itt, 0x73, 512 * sn, bytes(512), sn,
+                                   sn == 1))
+        if not fast:
+            check_equal(peer.receive(DATA_OUT).offset, 512 * sn, "offset")
+    other.ping()
+    peer.quiet()
+    peer.respond(reset, TMF_RSP)
+    mux.finish(task)
+    responded(task, 0)
+    aborted(other, write, "reset-by-another-client")
+    peer.quiet()
+    odd.idle()
+
+
+@test("fast-abort = no: data behind a function go on until its response")
+def no_fast_abort():
+    behind_functions(Odd(), False)
+
+
+@test("fast-abort = yes: no data behind a function")
+def fast_abort():
+    behind_functions(Odd(fast_abort=True), True)
+
+
+@test("fast-abort = yes: a function that is refused lets the data go on")
+def fast_abort_refused():
+    odd = Odd(fast_abort=True)
+    mux, other, _ = odd.clients
+    peer = odd.peer
+    write = other.start_write(0, bytes(512), manual=True)
+    request = peer.receive()
+    peer.r2t(request, 0x71, 0, 512)
+    other.wait_r2ts(write)
+    task = mux.submit(tmf(9, LUN_RESET))
+    reset = peer.receive(TMF)
+    other.submit_data(data_out(write.itt, 0x71, 0, bytes(512), 0, True))
+    other.ping()
+    peer.quiet()
+    peer.respond(reset, TMF_RSP, response=5)
+    check_equal(len(peer.receive(DATA_OUT).data), 512, "bytes")
+    mux.finish(task)
+    responded(task, 5)
+    peer.respond(request)
+    other.finish(write).good()
     odd.idle()
 
 

@@ -92,6 +92,7 @@ static const struct {
 	    PLACE "reconnect-limit = 7" },
 	{ CONFIG_BLOCK_SESSION, "async-logout",
 	    PLACE "async-logout = drop" },
+	{ CONFIG_BLOCK_SESSION, "fast-abort", PLACE "fast-abort = yes" },
 	{ CONFIG_BLOCK_SESSION, "target-portal-group-tag",
 	    PLACE "target-portal-group-tag = 7" },
 	{ CONFIG_BLOCK_SESSION, "chap-algorithms",

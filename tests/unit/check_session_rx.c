@@ -31,20 +31,6 @@ open_read(struct sclient *c, uint32_t client_itt, uint32_t edtl)
 	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
 }
 
-static void
-say_data(uint32_t itt, uint8_t flags, uint8_t byte, uint32_t len)
-{
-	uint8_t *data = malloc(len + 1), *bhs;
-
-	memset(data, byte, len);
-	bhs = from_target(ISCSI_OP_DATA_IN, flags, itt);
-	if ((flags & ISCSI_DATAIN_STATUS) != 0)
-		say_status(bhs, data, len);
-	else
-		say(bhs, data, len);
-	free(data);
-}
-
 /* --- tags */
 
 START_TEST(same_itt_of_two_clients)

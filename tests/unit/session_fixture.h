@@ -43,6 +43,14 @@ enum news_kind {
 	NEWS_REMOVED
 };
 
+/* How far the target has come with a task. */
+struct progress {
+	uint32_t	itt;
+	uint32_t	datasn;		/* of its next Data-In */
+	uint32_t	offset;		/* of that */
+	uint32_t	r2tsn;		/* of its next R2T */
+};
+
 /* What a client was told. */
 struct news {
 	enum news_kind		 kind;
@@ -93,6 +101,8 @@ struct session_fixture {
 	uint32_t		 maxcmdsn;
 	bool			 hold_window;	/* leave the two as they are */
 	bool			 want_acks;	/* wire() tells of these, too */
+	struct progress		 progress[128];
+	unsigned		 nprogress;
 
 	/* For the next submit(). */
 	uint32_t		 deadline;
@@ -169,6 +179,8 @@ void no_news(struct sclient *c);
  * with it unless fx.hold_window.
  */
 const struct got *wire(uint8_t opcode);
+/* The same of whatever opcode, which it returns. */
+uint8_t wire_any(void);
 /* Nothing more was sent, and nothing is waiting that could be. */
 void wire_quiet(void);
 
@@ -181,7 +193,11 @@ void say_status(const uint8_t *bhs, const void *data, uint32_t len);
 
 /* A SCSI Response with status GOOD. */
 void say_good(uint32_t itt);
+/* An R2T, or a Data-In of `len` bytes, with the number that is due. */
 void say_r2t(uint32_t itt, uint32_t ttt, uint32_t offset, uint32_t len);
+void say_data(uint32_t itt, uint8_t flags, uint8_t byte, uint32_t len);
+/* What those count with; to be changed for a wrong one. */
+struct progress *progress_of(uint32_t itt);
 void say_tmf(uint32_t itt, uint8_t response);
 void say_nop_in(uint32_t itt, uint32_t ttt);
 /* A Reject of the PDU with this header. */
