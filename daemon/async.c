@@ -133,18 +133,6 @@ on_drop(struct session *s, const struct async *a, const char *text)
 	session_fail(s, "%s (async message %u)", text, a->code);
 }
 
-/*
- * The target may be obeyed by a Text Request or by a Logout.  The login that
- * follows negotiates all there is, which a Text Request could not: most keys
- * are for the login alone.  A Text exchange that is open will do as well.
- */
-static void
-on_negotiate(struct session *s, const struct async *a, const char *text)
-{
-	if (s->text == NULL || s->text->state != TASK_SENT)
-		session_relogin(s, drain_time(a->parameter[3]), text);
-}
-
 void
 async_waits_for_logout(struct session *s)
 {
@@ -178,7 +166,7 @@ async_message(struct session *s, const struct rxpdu *pdu)
 		on_drop(s, &a, e.text);
 		break;
 	case ASYNC_NEGOTIATE:
-		on_negotiate(s, &a, e.text);
+		negotiate(s, drain_time(a.parameter[3]), e.text);
 		break;
 	default:
 		if (a.code != ASYNC_SCSI && a.code < ASYNC_VENDOR_FIRST)

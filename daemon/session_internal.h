@@ -18,6 +18,7 @@
  *	gap.c			CmdSNs that a Reject may have left unused
  *	keepalive.c		pings after a silence
  *	async.c			what a target asks for by itself
+ *	negotiate.c		a Text Request that it asks for
  *	session_tx.c		what goes out next, stamped as it goes
  *	session_withdraw.c	what is taken back before it went
  *	session_rx.c		what a target's PDU means and who gets it
@@ -71,6 +72,7 @@ enum task_kind {
 	TASK_PLUG,	/* NOP-Out in the place of a withdrawn request */
 	TASK_PROBE,	/* NOP-Out that asks for ExpCmdSN after a Reject */
 	TASK_PING,	/* NOP-Out of keepalive.c */
+	TASK_NEGOTIATE,	/* Text Request of negotiate.c */
 	TASK_LOGOUT
 };
 
@@ -315,6 +317,7 @@ struct session {
 	struct task		*tmf;		/* outstanding immediate TMF */
 	struct task		*nop;		/* outstanding immediate other */
 	struct task		*text;		/* owner of the Text exchange */
+	uint32_t		 negotiate_rest; /* ms for a relogin instead */
 
 	struct gap		 gap;
 	struct keepalive	 keepalive;
@@ -436,6 +439,15 @@ void abort_retire(struct task *t);
 /* async.c */
 void async_message(struct session *s, const struct rxpdu *pdu);
 void async_waits_for_logout(struct session *s);
+
+/*
+ * negotiate.c: let the target say what it wants to negotiate, or log out and
+ * in again, within so much time; `why` is for the log.
+ */
+void negotiate(struct session *s, uint32_t within_ms, const char *why);
+void negotiate_response(struct task *t, const struct rxpdu *pdu);
+void negotiate_rejected(struct task *t);
+void negotiate_overdue(struct task *t);
 
 /* gap.c */
 int gap_rejected(struct session *s, uint32_t cmdsn);

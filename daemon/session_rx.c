@@ -185,6 +185,9 @@ on_daemon_task(struct task *t, struct rxpdu *pdu)
 	case TASK_PING:
 		keepalive_answered(t, pdu);
 		break;
+	case TASK_NEGOTIATE:
+		negotiate_response(t, pdu);
+		break;
 	default:
 		asked = s->gap.asked == t;
 		task_free(t);
@@ -283,6 +286,8 @@ reject_daemon_task(struct task *t, uint8_t reason)
 		session_fail(s, "the target rejected the Logout Request");
 	else if (t->kind == TASK_PING)
 		keepalive_rejected(t);
+	else if (t->kind == TASK_NEGOTIATE)
+		negotiate_rejected(t);
 	else if (s->phase == SESSION_UP &&
 	    reason != ISCSI_REJECT_WAITING_FOR_LOGOUT)
 		session_fail(s, "the target rejected a NOP-Out: %s",

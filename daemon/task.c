@@ -102,14 +102,14 @@ task_set_deadline(struct task *t, uint32_t ms)
 /*
  * The daemon's own request is to be answered in time.  The time runs from when
  * it is handed over, because a target that reads no more answers nothing, and
- * anew from its first byte on the wire.  A Logout and a ping of keepalive.c have
- * time-outs of their own.
+ * anew from its first byte on the wire.  A Logout, a ping of keepalive.c and the
+ * request of negotiate.c have time-outs of their own.
  */
 void
 task_watch_answer(struct task *t)
 {
 	if (t->kind != TASK_CLIENT && t->kind != TASK_LOGOUT &&
-	    t->kind != TASK_PING)
+	    t->kind != TASK_PING && t->kind != TASK_NEGOTIATE)
 		task_set_deadline(t,
 		    t->session->worker->config->limits.abort_timeout);
 }
@@ -147,7 +147,9 @@ task_timers_due(void *arg)
 
 		t->stall_at = t->deadline_at = 0;
 		timer_update(t);
-		if (t->owner == NULL)
+		if (t->kind == TASK_NEGOTIATE)
+			negotiate_overdue(t);
+		else if (t->owner == NULL)
 			abort_overdue(t);
 		else
 			abort_task(t, stalled ? TASK_END_R2T :

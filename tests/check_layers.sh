@@ -50,6 +50,7 @@ ranks() {
 	5  gap        *
 	5  keepalive  *
 	5  async      *
+	5  negotiate  *
 	5  guard      *
 	5  orphan     *
 	5  raw*       *

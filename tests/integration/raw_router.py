@@ -101,7 +101,7 @@ def expect_auto():
     raw.put(command(9, TEST_UNIT_READY), expect=None)
     peer.receive(SCSI)
     raw.put(nop_out(NONE), expect=None)
-    peer.receive(NOP_OUT)
+    peer.receive(NOP_OUT, acks=True)
     check_equal(raw.state().pending, 1, "pending")
     peer.send(TEXT_RSP, 9, b"y")
     raw.finish(task)

@@ -240,7 +240,7 @@ def long_login():
                 (1, HEADER_DIGEST, 20480, 4096, odd.target.iqn), "STATE")
     peer.header_digest = True
     raw.put(bhs(NOP_OUT | 0x40, FINAL, 0, NONE, NONE))
-    peer.receive(NOP_OUT)
+    peer.receive(NOP_OUT, acks=True)
 
 
 @test("a login that fails switches nothing, and the next may do")

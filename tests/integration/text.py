@@ -3,12 +3,14 @@
 """Text exchanges of several clients on one connection, which can have only
 one at a time."""
 
+import struct
 
-from harness import check, check_equal, main, scaled, test
+from harness import check, check_equal, main, scaled, test, wait_until
 from iscsimuxd import Daemon, session
-from muxclient import (ABORT_TASK, FINAL, IMMEDIATE, NONE, OUTCOME,
-                       TEST_UNIT_READY, TEXT, TEXT_RSP, TMF, TMF_RSP, Forked,
-                       Mux, bhs, command, deadline_tlv, text_request, tmf)
+from muxclient import (ABORT_TASK, ASYNC, FINAL, IMMEDIATE, LOGOUT, NONE,
+                       OUTCOME, TEST_UNIT_READY, TEXT, TEXT_RSP, TMF, TMF_RSP,
+                       Forked, Mux, bhs, command, deadline_tlv, text_request,
+                       tmf)
 from muxrig import Rig
 from scripted import Scripted
 
@@ -251,6 +253,72 @@ def too_much():
     check_equal((task.outcome.outcome, task.outcome.reason),
                 ("unknown", "connection-lost"), "outcome")
     check("text" in mux.event("session-down").text, "why")
+
+
+@test("a target asks for a negotiation: the session goes on")
+def negotiation():
+    rig = Rig()
+    mux = rig.mux()
+    rig.order("hold reads")
+    read = mux.start_read(0, 8, itt=1)
+    rig.wait_target(lambda c: c["commands"] == 1, "the read")
+    rig.order("async 4 0 0 20")
+    check_equal(mux.event("async-message").code, 4, "AsyncEvent")
+    wait_until(lambda: rig.target.order("sessions")["sessions"][0]["pdus_in"]
+               .get("04") == 1, "a Text Request")
+    check(exchange(mux, 5)[0], "no text")
+    rig.order("release")
+    mux.finish(read).good()
+    check_equal(rig.stats()["downs"], 0, "downs")
+    rig.wait_idle()
+
+
+def ask_for_negotiation(peer, seconds):
+    """Sends the message; the daemon's Text Request."""
+    peer.send(ASYNC, NONE, word5=0,
+              tail=struct.pack(">BBHHH", 4, 0, 0, 0, seconds))
+    request = peer.receive(TEXT)
+    check_equal((request.word5, request.flags, request.data, request.lun),
+                (NONE, FINAL, b"", 0), "the Text Request")
+    return request
+
+
+@test("a negotiation goes to its end before the next Text Request")
+def negotiation_in_rounds():
+    odd = Odd()
+    mux, peer = odd.mux, odd.peer
+    request = ask_for_negotiation(peer, 60)
+    task = mux.submit(text_request(5))
+    mux.ping()
+    peer.quiet()
+    peer.respond(request, TEXT_RSP, data=b"X-a=1\0TargetAlias=b\0", flags=0,
+                 word5=0x71)
+    more = peer.receive(TEXT)
+    check_equal((more.itt, more.word5, more.data, more.flags),
+                (request.itt, 0x71, b"X-a=NotUnderstood\0", FINAL),
+                "the continuation")
+    peer.respond(more, TEXT_RSP)
+    theirs = peer.receive(TEXT)
+    check_equal(theirs.data, b"SendTargets=\0", "the client's request")
+    peer.respond(theirs, TEXT_RSP, data=b"one")
+    mux.finish(task)
+    check_equal(task.pdu.data, b"one", "text")
+    odd.idle()
+
+
+@test("a negotiation that no session can have, or none: a new login")
+def negotiation_or_login():
+    odd = Odd()
+    for seconds, text in ((60, b"MaxRecvDataSegmentLength=512\0"),
+                          (60, b"MaxBurstLength=512\0"), (2, None)):
+        request = ask_for_negotiation(odd.peer, seconds)
+        if text is not None:
+            odd.peer.respond(request, TEXT_RSP, data=text)
+        odd.peer.receive(LOGOUT)
+        odd.peer.socket.close()
+        odd.peer = odd.target.login()
+        odd.daemon.wait_up("odd")
+    odd.idle()
 
 
 main()

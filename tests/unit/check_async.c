@@ -264,33 +264,6 @@ START_TEST(connection_is_dropped)
 }
 END_TEST
 
-/* --- 4: negotiation --- */
-
-START_TEST(negotiation_is_asked_for)
-{
-	up_with_client();
-	say_async(4, 0, 0, 10);
-	told(4, "the target asks for a negotiation within 10 s");
-	take_logout(0);
-	news(a, NEWS_EVENT, 0);
-	fx_log_in();
-	ck_assert_uint_eq(news(a, NEWS_EVENT, 0)->event.params.generation, 2);
-}
-END_TEST
-
-/* A Text Request is on its way already: that will do. */
-START_TEST(negotiation_while_text_is_open)
-{
-	up_with_client();
-	accepted(a, text_request(1, RSV), 0, 1);
-	wire(ISCSI_OP_TEXT_REQ);
-	say_async(4, 0, 0, 10);
-	news(a, NEWS_EVENT, 0);
-	ck_assert_int_eq(fx.s->phase, SESSION_UP);
-	wire_quiet();
-}
-END_TEST
-
 /* --- the rest --- */
 
 static const struct {
@@ -412,8 +385,6 @@ main(void)
 	tcase_add_test(tc, reject_asks_for_logout);
 	tcase_add_test(tc, logout_as_drop);
 	tcase_add_loop_test(tc, connection_is_dropped, 0, COUNT(drops));
-	tcase_add_test(tc, negotiation_is_asked_for);
-	tcase_add_test(tc, negotiation_while_text_is_open);
 	tcase_add_loop_test(tc, other_messages_are_told, 0, COUNT(others));
 	tcase_add_loop_test(tc, logout_responses, 0, 5);
 	tcase_add_loop_test(tc, sense_is_read_within_bounds, 0,
