@@ -15,7 +15,7 @@ from muxclient import OUTCOME, READ, WRITE, Mux, command, read16, write16
 from relay import TO_DAEMON, TO_TARGET, Relay, serial_of, stamp
 from target_client import Target
 
-RETRY = "100ms"
+RETRY = "0s"
 WORKERS = 6
 # Sessions that are cut, each of a daemon and a target of its own.
 SMALL = {"max_recv_data_segment_length": 512, "max_burst_length": 512,
