@@ -61,6 +61,8 @@ plan_due(void *arg)
 		if (plan->config != NULL)
 			session_set_config(s, plan->config);
 		session_reopen(s);
+		/* Before it is up again: the new block has access rules. */
+		daemon_recheck_clients(plan->d);
 		if (plan->start)
 			session_start(s);
 	}

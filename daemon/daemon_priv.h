@@ -103,6 +103,10 @@ const char *daemon_config_path(const char *path);
 /* Make listeners, control, sessions; false when memory is short. */
 bool daemon_serve_start(struct daemon *d);
 
+/* The access rules of sessions changed: clients lose what these do not grant
+ * any more, see client_recheck(). */
+void daemon_recheck_clients(struct daemon *d);
+
 /* Close and free what daemon_serve_start() made; in any state. */
 void daemon_serve_free(struct daemon *d);
 

@@ -10,7 +10,6 @@
 
 #include <string.h>
 
-#include "daemon/client.h"
 #include "daemon/conf.h"
 #include "daemon/daemon_priv.h"
 #include "daemon/log.h"
@@ -154,16 +153,6 @@ take_session(struct reload *r, struct config_session *config)
 	}
 }
 
-/* Clients of whose right nothing is left have to go. */
-static void
-recheck_clients(struct daemon *d)
-{
-	struct daemon_client *dc;
-
-	TAILQ_FOREACH(dc, &d->clients, link)
-		client_recheck(dc->client);
-}
-
 static void
 apply(struct reload *r)
 {
@@ -185,7 +174,7 @@ apply(struct reload *r)
 	remove_sessions(r);
 	for (size_t i = 0; i < r->config->session_count; i++)
 		take_session(r, r->config->sessions[i]);
-	recheck_clients(d);
+	daemon_recheck_clients(d);
 	config_free(old);
 }
 

@@ -110,6 +110,15 @@ on_data_accept(void *arg, int fd, struct peer *peer)
 	d->nclients++;
 }
 
+void
+daemon_recheck_clients(struct daemon *d)
+{
+	struct daemon_client *dc;
+
+	TAILQ_FOREACH(dc, &d->clients, link)
+		client_recheck(dc->client);
+}
+
 static void
 on_control_accept(void *arg, int fd, struct peer *peer)
 {

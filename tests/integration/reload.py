@@ -166,6 +166,43 @@ def narrowed():
     check_equal(logins(control, "disk"), [1], "logins")
 
 
+@test("access rules that change with other keys hold when the session is back")
+def narrowed_anew():
+    """One client loses a part of its access, another one all."""
+    def block(levels, **keys):
+        return {"access": {"users": ["65534"], "allow": levels}, **keys}
+    daemon, control, target = daemon_and_target(
+        ("disk", block(["write", "reset"])), ("other", block(["all"])),
+        data_socket_mode="0666")
+    for name in ("disk", "other"):
+        wait_state(control, name, "up")
+
+    def body(path, report):
+        mux, other = Mux(path, "disk"), Mux(path, "other")
+        other.works()
+        check(mux.run(tmf(1, LUN_RESET)).pdu is not None, "no reset")
+        # The unit attention of that.
+        mux.run(command(2, TEST_UNIT_READY))
+        report("attached")
+        last = other.farewell()[-1]
+        check_equal(last.reason, "not-permitted", "reason of GOODBYE")
+        mux.event("session-up")
+        mux.refused(tmf(3, LUN_RESET), "not-permitted")
+        mux.works()
+        report("done")
+    theirs = as_nobody(daemon, body)
+    theirs.said("attached")
+    mine = Mux(daemon, "other")
+    rewrite(daemon, target,
+            ("disk", block(["write"], max_burst_length="128K")),
+            ("other", {"max_burst_length": "128K"}), data_socket_mode="0666")
+    check_equal(control.call("config.reload"),
+                {**NOTHING, "changed": ["disk", "other"]}, "what changed")
+    theirs.said("done")
+    mine.event("session-up")
+    mine.works()
+
+
 @test("reloads under load disturb no task of a session that stays")
 def under_load():
     """The session beside it logs in anew each time."""
