@@ -122,6 +122,15 @@ change_session(struct reload *r, struct session *s,
 	    CONTROL_CHANGED : CONTROL_SKIPPED, config->name);
 }
 
+/* A block that only grants something else binds who shares its session; rules
+ * of a client that has no block are no business of the file's. */
+static bool
+is_left_alone(const struct session *s, enum config_difference differs)
+{
+	return is_shared(s) && (differs != CONFIG_ACCESS_DIFFERS ||
+	    session_config(s)->origin == CONFIG_SHARED);
+}
+
 static void
 take_session(struct reload *r, struct config_session *config)
 {
@@ -139,7 +148,7 @@ take_session(struct reload *r, struct config_session *config)
 		    daemon_session_change(r->d, s, config,
 		    !config->manual) ? CONTROL_ADDED : CONTROL_SKIPPED,
 		    config->name);
-	} else if (is_shared(s)) {
+	} else if (is_left_alone(s, differs)) {
 		if (differs != CONFIG_EQUAL)
 			tell(r, CONTROL_SKIPPED, config->name);
 	} else if (differs == CONFIG_DIFFERENT ||

@@ -302,6 +302,37 @@ def shared():
                 (["disk"], ["ad-hoc"]), "what changed")
 
 
+@test("new access rules bind who shares a session that has a block")
+def shared_access():
+    """Whoever shares it goes on."""
+    target = RamTarget()
+    nobody = {"access": {"users": ["65534"], "allow": ["all"]},
+              "startup": "manual"}
+    daemon = Daemon(session("disk", target.portals[0], target.iqn, **nobody),
+                    raw_rule(), data_socket_mode="0666")
+    control = daemon.control()
+    raw = Raw(daemon, target.portals[0])
+    raw.login(target.iqn, isid=bytes([0x80, 0, 0, 0, 0, 1]))
+    shared_by(raw, "disk")
+
+    def body(path, report):
+        mux = Mux(path, "disk")
+        mux.works()
+        report("attached")
+        last = mux.farewell()[-1]
+        check_equal(last.reason, "not-permitted", "reason of GOODBYE")
+        report("done")
+    theirs = as_nobody(daemon, body)
+    theirs.said("attached")
+    rewrite(daemon, target, ("disk", {"startup": "manual"}), more=raw_rule(),
+            data_socket_mode="0666")
+    check_equal(control.call("config.reload"),
+                {**NOTHING, "access": ["disk"]}, "what changed")
+    theirs.said("done")
+    raw.works()
+    check_equal(control.call("config.reload"), NOTHING, "again")
+
+
 @test("a change that would throw another session out is skipped")
 def clash():
     """Both stay as they are."""
