@@ -70,7 +70,7 @@ put_word(json_t *config, char *word, const char **what, const char **arg)
 json_t *
 ctl_session_add(int argc, char **argv, const char **what, const char **arg)
 {
-	json_t *config;
+	json_t *config, *params;
 
 	if (argc == 0) {
 		*what = "missing: session";
@@ -83,7 +83,12 @@ ctl_session_add(int argc, char **argv, const char **what, const char **arg)
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:o}", "session", argv[0], "config", config);
+	params = json_pack("{s:s, s:o}", "session", argv[0], "config", config);
+	if (params == NULL) {
+		*what = "no UTF-8: ";
+		*arg = "session";
+	}
+	return params;
 }
 
 /* --- --wait --- */

@@ -170,6 +170,7 @@ def ctl_add():
             (2, ["new", "portal"], "not KEY=VALUE: portal"),
             (2, ["new", "=x"], "not KEY=VALUE: =x"),
             (2, [], "missing: session"),
+            (2, ["\udcff", *words], "no UTF-8: session"),
             (1, ["other", *words], "session new"),
             (1, ["other", "colour=red", *words], "colour"),
             (1, ["other", *words, "access.allow=all"], "names nobody")):

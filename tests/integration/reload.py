@@ -8,7 +8,8 @@ import signal
 
 from harness import check, check_equal, main, scaled, test, wait_until
 from iscsimuxd import Daemon, RpcError, session
-from managerig import (daemon_and_target, names, place, rewrite, wait_state)
+from managerig import (daemon_and_target, names, place, refused, rewrite,
+                       wait_state)
 from muxclient import (ATTACHED, LOGOUT, LUN_RESET, TEST_UNIT_READY, Forked,
                        Mux, command, tmf)
 from rawclient import Raw
@@ -264,6 +265,9 @@ def pending_logout():
         check_equal(control.call("config.reload"), NOTHING, "again")
         if ask == "session.logout":
             wait_state(control, "odd", "logout")
+            check("not down and waiting, but logout" in refused(
+                control.call, "session.reconnect", -32001, "session",
+                session="odd"), "reason")
             control.call("session.login", session="odd")
         peer.respond(request, LOGOUT_RSP, word5=0)
         peer.closed()
