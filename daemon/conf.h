@@ -6,7 +6,8 @@
  * autoconf's.
  *
  * Not thread-safe: one load at a time in a process (libconfuse's scanner and
- * getpwnam(3) have static state).  May block, so not for the event loop.
+ * getpwnam(3) have static state).  May block for as long as local files and the
+ * user database take: a reload is the one time when the loop waits for that.
  */
 #ifndef DAEMON_CONF_H
 #define DAEMON_CONF_H

@@ -179,9 +179,10 @@ negotiate_response(struct task *t, const struct rxpdu *pdu)
 	struct text_writer answer;
 	const char *why;
 
-	/* The next request may wait for the window. */
+	/* The next request may wait for the window.  With F=1 the tag says
+	 * nothing, as for clients' Text. */
 	if (t->pdu != NULL ||
-	    final != (iscsi_ttt(pdu->bhs) == ISCSI_TAG_NONE)) {
+	    (!final && iscsi_ttt(pdu->bhs) == ISCSI_TAG_NONE)) {
 		session_fail(s, "the target sent a Text Response that nobody "
 		    "asked for, or that leads nowhere");
 		return;
