@@ -16,7 +16,8 @@
 # It ends with a line `N passed, N failed, N skipped`; the status is 0 if none
 # failed, 1 if one did, 2 if something to run them is missing. Environment:
 #   BUILD_DIR        where builds and logs go (default: build, beside this file)
-#   JOBS             how much runs at the same time (default: processors)
+#   JOBS             how much runs at the same time (default: one more than
+#                    processors)
 #   VALGRIND_SCALE   share of their size that tests have under valgrind
 #                    (default: 0.05)
 #   ASAN_SCALE       the same with the sanitizers (default: 0.25)
@@ -27,7 +28,7 @@ top=$(cd "$(dirname "$0")" && pwd)
 . "$top/tests/lib/setup.sh"
 
 usage() {
-	sed -n '4,22s/^# \{0,1\}//p' "$0"
+	sed -n '4,23s/^# \{0,1\}//p' "$0"
 }
 
 # --- running things so that they end with us

@@ -12,7 +12,8 @@ case $BUILD_DIR in
 *) BUILD_DIR=$PWD/$BUILD_DIR ;;
 esac
 LOG_DIR=$BUILD_DIR/logs
-JOBS=${JOBS:-$(nproc)}
+# Half of what a test does is waiting.
+JOBS=${JOBS:-$(($(nproc) + 1))}
 
 # Packages by what they are for.
 setup_packages_build="autoconf automake libtool pkg-config make gcc libc6-dev
