@@ -14,6 +14,9 @@
 #include "proto/iscsi.h"
 #include "proto/text.h"
 
+/* ACA; what is above it is reserved (RFC 7143 section 11.3.1). */
+#define ATTRIBUTE_MAX	4u
+
 /* Fill `why`; always false, so that a check can return it. */
 bool
 guard_no(struct refusal *why, uint16_t reason, const char *fmt, ...)
@@ -110,6 +113,9 @@ check_command(const struct session *s, const struct txpdu *pdu,
 	if ((bhs[ISCSI_OFF_FLAGS] & both) == both)
 		return guard_no(why, MSG_R_NOT_SUPPORTED,
 		    "bidirectional commands (R and W bit) are not supported");
+	if ((bhs[ISCSI_OFF_FLAGS] & ISCSI_CMD_ATTR_MASK) > ATTRIBUTE_MAX)
+		return guard_no(why, MSG_R_BAD_FIELD, "the task attribute %u "
+		    "is reserved", bhs[ISCSI_OFF_FLAGS] & ISCSI_CMD_ATTR_MASK);
 	if ((bhs[ISCSI_OFF_FLAGS] & both) == 0 && edtl_of(bhs) != 0)
 		return guard_no(why, MSG_R_BAD_FIELD, "the Expected Data "
 		    "Transfer Length is %" PRIu32 " without an R or W bit",
@@ -149,6 +155,16 @@ needs_reset(uint8_t function)
 	    function == ISCSI_TMF_NEXUS_RESET;
 }
 
+/* Some targets drop the connection of a request without it. */
+static bool
+check_final(const uint8_t *bhs, struct refusal *why)
+{
+	if ((bhs[ISCSI_OFF_FLAGS] & ISCSI_FLAG_FINAL) != 0)
+		return true;
+	return guard_no(why, MSG_R_BAD_FIELD, "a %s must have the F bit",
+	    iscsi_opcode_name(iscsi_opcode(bhs)));
+}
+
 static bool
 check_tmf(const struct session *s, uint32_t access, const uint8_t *bhs,
     struct refusal *why)
@@ -159,6 +175,8 @@ check_tmf(const struct session *s, uint32_t access, const uint8_t *bhs,
 	if (!iscsi_is_immediate(bhs))
 		return guard_no(why, MSG_R_BAD_FIELD, "task management must "
 		    "have the I bit");
+	if (!check_final(bhs, why))
+		return false;
 	if (needs_reset(function) && (access & MSG_ACCESS_RESET) == 0)
 		return guard_no(why, MSG_R_NOT_PERMITTED, "%s reaches beyond "
 		    "your own tasks: you need the access 'reset' to session "
@@ -211,7 +229,7 @@ check_nop(const uint8_t *bhs, struct refusal *why)
 		return guard_no(why, MSG_R_BAD_TAG, "the Target Transfer Tag "
 		    "of a NOP-Out must be 0xffffffff: pings of the target are "
 		    "answered by the daemon");
-	return true;
+	return check_final(bhs, why);
 }
 
 /* What holds for every PDU: opcode traits against lengths. */

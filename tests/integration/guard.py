@@ -100,6 +100,7 @@ def commands():
                     (command(5, read16(0, 1), 512, READ | WRITE),
                      "not-supported"),
                     (command(5, read16(0, 1), 512, 0), "bad-field"),
+                    (command(5, TEST_UNIT_READY, 0, 4), "bad-field"),
                     (command(5, read16(0, 1), 512, READ, b"x"), "bad-field"),
                     (command(5, TEST_UNIT_READY, 0, 0, b"x"), "bad-field"),
                     (command(5, TEST_UNIT_READY, final=False), "bad-field"),
@@ -182,6 +183,7 @@ def management():
         for pdu, reason in (
                 (tmf(5, LUN_RESET, opcode=TMF), "bad-field"),
                 (tmf(5, ABORT_TASK, 3, opcode=TMF), "bad-field"),
+                (bhs(TMF | IMMEDIATE, ABORT_TASK, 0, 5, 3), "bad-field"),
                 (tmf(5, LUN_RESET, rtt=3), "bad-field"),
                 (tmf(5, ABORT_TASK_SET, rtt=0), "bad-field"),
                 (tmf(5, CLEAR_TASK_SET, rtt=0), "bad-field"),
@@ -216,6 +218,7 @@ def nops():
                     "bad-target-transfer-tag")
         mux.refused(nop_out(NONE, ttt=7), "bad-initiator-task-tag")
         mux.refused(nop_out(5, bytes(DSL + 1)), "data-limit")
+        mux.refused(bhs(NOP_OUT, 0, 0, 5, NONE), "bad-field")
         mux.refused(bhs(NOP_OUT, FINAL, 0, 5, NONE, ahs=1) + bytes(4),
                     "lengths-disagree")
     for opcode in (NOP_OUT, NOP_OUT | IMMEDIATE):

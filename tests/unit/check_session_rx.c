@@ -60,6 +60,28 @@ START_TEST(same_itt_of_two_clients)
 }
 END_TEST
 
+/*
+ * A target may drop the connection for what RFC 7143 says is always so.  0 and
+ * 1: NOP-Out and task management without F; more: that task attribute.
+ */
+START_TEST(reserved_values_are_refused)
+{
+	uint8_t *bhs;
+
+	up_with_clients();
+	if (_i > 1)
+		bhs = command((uint8_t)(ISCSI_FLAG_FINAL | _i), 5, 0);
+	else
+		bhs = _i == 0 ? nop_out(true, 5) :
+		    tmf(ISCSI_TMF_ABORT_TASK, 5, 1);
+	if (_i <= 1)
+		bhs[ISCSI_OFF_FLAGS] &= (uint8_t)~ISCSI_FLAG_FINAL;
+	ck_assert_int_eq(submit(a, bhs, 0, 5), SUBMIT_REFUSED);
+	ck_assert_uint_eq(fx.why.reason, MSG_R_BAD_FIELD);
+	wire_quiet();
+}
+END_TEST
+
 START_TEST(duplicate_itt_is_refused)
 {
 	uint32_t itt;
@@ -465,6 +487,8 @@ static void
 add_tests(TCase *tc)
 {
 	tcase_add_test(tc, same_itt_of_two_clients);
+	tcase_add_loop_test(tc, reserved_values_are_refused, 0, 2);
+	tcase_add_loop_test(tc, reserved_values_are_refused, 5, 8);
 	tcase_add_test(tc, duplicate_itt_is_refused);
 	tcase_add_test(tc, tags_do_not_come_again);
 	tcase_add_loop_test(tc, tag_never_used_drops_the_connection, 0, 2);
