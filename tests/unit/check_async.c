@@ -14,20 +14,6 @@
 static struct sclient *a;
 
 static void
-up_with_client(void)
-{
-	fx_up();
-	a = fx_attach();
-}
-
-static uint32_t
-open_sent(uint32_t itt)
-{
-	accepted(a, command(READ_F, itt, 0), 0, itt);
-	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
-}
-
-static void
 say_async(uint8_t code, uint16_t p1, uint16_t p2, uint16_t p3)
 {
 	uint8_t *bhs = from_target(ISCSI_OP_ASYNC, F, RSV);
@@ -49,22 +35,6 @@ told(uint32_t code, const char *text)
 	ck_assert_str_eq(n->event.text, text);
 }
 
-static void
-take_logout(uint8_t response)
-{
-	uint8_t *bhs;
-
-	wire(ISCSI_OP_LOGOUT_REQ);
-	ck_assert(iscsi_is_immediate(fx.got.bhs));
-	ck_assert_uint_eq(fx.got.bhs[1], F);	/* reason 0 */
-	ck_assert_uint_eq(fx.got.len, 0);
-	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_EXPSTATSN),
-	    fx.statsn);
-	bhs = from_target(ISCSI_OP_LOGOUT_RSP, F, iscsi_itt(fx.got.bhs));
-	bhs[ISCSI_OFF_RESPONSE] = response;
-	say_status(bhs, NULL, 0);
-}
-
 /* --- 0: SCSI event --- */
 
 START_TEST(scsi_event)
@@ -74,7 +44,7 @@ START_TEST(scsi_event)
 	uint8_t *bhs;
 	const struct news *n;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	bhs = from_target(ISCSI_OP_ASYNC, F, RSV);
 	put_be64(bhs + ISCSI_OFF_LUN, LUN_1);
 	say_status(bhs, sense, sizeof(sense));
@@ -100,8 +70,8 @@ START_TEST(logout_is_asked_for)
 	uint32_t itt;
 
 	fx.sconf.reconnect_interval = 3600000;
-	up_with_client();
-	itt = open_sent(1);
+	fx_up_with(&a, NULL);
+	itt = open_command(a, 1);
 	say_async(1, 0, 0, 60);
 	told(1, "the target asks for a Logout within 60 s");
 	ck_assert_int_eq(fx.s->phase, SESSION_DRAINING);
@@ -129,8 +99,8 @@ START_TEST(logout_far_away)
 		uint32_t	drain;
 	} times[] = { { 61, 60000 }, { 62, 60000 }, { 65535, 60000 } };
 
-	up_with_client();
-	open_sent(1);
+	fx_up_with(&a, NULL);
+	open_command(a, 1);
 	say_async(1, 0, 0, times[_i].seconds);
 	ck_assert_int_eq(fx.s->phase, SESSION_DRAINING);
 	ck_assert_uint_eq(fx.s->drain_ms, times[_i].drain);
@@ -142,8 +112,8 @@ START_TEST(aborted_while_draining)
 {
 	uint32_t itt;
 
-	up_with_client();
-	itt = open_sent(1);
+	fx_up_with(&a, NULL);
+	itt = open_command(a, 1);
 	say_async(1, 0, 0, 60);
 	news(a, NEWS_EVENT, 0);
 	if (_i == 0)
@@ -163,8 +133,8 @@ END_TEST
 /* There is no time: the Logout goes at once, whatever is open. */
 START_TEST(logout_at_once)
 {
-	up_with_client();
-	open_sent(1);
+	fx_up_with(&a, NULL);
+	open_command(a, 1);
 	say_async(1, 0, 0, _i == 0 ? 0 : 1);
 	take_logout(0);
 	news(a, NEWS_EVENT, 0);
@@ -179,10 +149,10 @@ START_TEST(rejected_while_draining)
 	uint8_t first[ISCSI_BHS_LEN];
 	uint32_t itt;
 
-	up_with_client();
-	open_sent(1);
+	fx_up_with(&a, NULL);
+	open_command(a, 1);
 	memcpy(first, fx.got.bhs, sizeof(first));
-	itt = open_sent(2);
+	itt = open_command(a, 2);
 	say_async(1, 0, 0, 60);
 	news(a, NEWS_EVENT, 0);
 	say_reject(ISCSI_REJECT_WAITING_FOR_LOGOUT, first);
@@ -199,8 +169,8 @@ END_TEST
 /* The Reject comes without the Async Message. */
 START_TEST(reject_asks_for_logout)
 {
-	up_with_client();
-	open_sent(1);
+	fx_up_with(&a, NULL);
+	open_command(a, 1);
 	say_reject(ISCSI_REJECT_WAITING_FOR_LOGOUT, fx.got.bhs);
 	ck_assert_uint_eq(iscsi_opcode(news(a, NEWS_PDU, 1)->bhs),
 	    ISCSI_OP_REJECT);
@@ -212,8 +182,8 @@ END_TEST
 START_TEST(logout_as_drop)
 {
 	fx.sconf.async_logout_drop = true;
-	up_with_client();
-	open_sent(1);
+	fx_up_with(&a, NULL);
+	open_command(a, 1);
 	say_async(1, 0, 0, 60);
 	LOST("async-logout is drop");
 	news(a, NEWS_EVENT, 0);
@@ -241,8 +211,8 @@ START_TEST(connection_is_dropped)
 {
 	uint64_t now;
 
-	up_with_client();
-	open_sent(1);
+	fx_up_with(&a, NULL);
+	open_command(a, 1);
 	now = loop_now(fx.worker->loop);
 	say_async(drops[_i].code, drops[_i].p1, drops[_i].p2, 20);
 	news(a, NEWS_EVENT, 0);
@@ -283,7 +253,7 @@ START_TEST(other_messages_are_told)
 {
 	uint32_t before;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	before = fx.statsn;
 	say_async(others[_i].code, 1, 2, 3);
 	told(others[_i].code, others[_i].text);
@@ -306,7 +276,7 @@ START_TEST(logout_responses)
 		"cleanup failed", "unknown response" };
 
 	ck_assert_str_eq(iscsi_logout_response_name((uint8_t)_i), words[_i]);
-	up_with_client();
+	fx_up_with(&a, NULL);
 	session_relogin(fx.s, 0, "the test says so");
 	take_logout((uint8_t)_i);
 	fx_log_in();

@@ -18,9 +18,7 @@ static void
 up_with_clients(void)
 {
 	fx.sconf.fast_abort = true;
-	fx_up();
-	a = fx_attach();
-	b = fx_attach();
+	fx_up_with(&a, &b);
 }
 
 static uint32_t

@@ -11,20 +11,6 @@
 
 static struct sclient *a;
 
-static void
-up_with_client(void)
-{
-	fx_up();
-	a = fx_attach();
-}
-
-static uint32_t
-open_sent(uint32_t itt)
-{
-	accepted(a, command(READ_F, itt, 0), 0, itt);
-	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
-}
-
 /* An Asynchronous Message that leaves so many seconds. */
 static void
 say_async(uint8_t code, uint16_t seconds)
@@ -35,16 +21,6 @@ say_async(uint8_t code, uint16_t seconds)
 	put_be16(bhs + ISCSI_OFF_ASYNC_PARAMETERS + 4, seconds);
 	say_status(bhs, NULL, 0);
 	news(a, NEWS_EVENT, 0);
-}
-
-static void
-take_logout(void)
-{
-	uint8_t *bhs;
-
-	wire(ISCSI_OP_LOGOUT_REQ);
-	bhs = from_target(ISCSI_OP_LOGOUT_RSP, F, iscsi_itt(fx.got.bhs));
-	say_status(bhs, NULL, 0);
 }
 
 /* The daemon's Text Request for the message that was just said. */
@@ -78,8 +54,8 @@ START_TEST(asked_for)
 {
 	uint32_t itt, mine;
 
-	up_with_client();
-	mine = open_sent(1);
+	fx_up_with(&a, NULL);
+	mine = open_command(a, 1);
 	say_async(4, 10);
 	itt = take_text(RSV, "", 0);
 	/* One is enough, and others wait for its end. */
@@ -110,7 +86,7 @@ START_TEST(in_rounds)
 {
 	uint32_t itt;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	say_async(4, 10);
 	itt = take_text(RSV, "", 0);
 	say_text(itt, 0, 7, unknown, sizeof(unknown));
@@ -129,7 +105,7 @@ START_TEST(without_end)
 {
 	uint32_t itt;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	say_async(4, 10);
 	itt = take_text(RSV, "", 0);
 	for (uint32_t ttt = 1; ttt <= 8; ttt++) {
@@ -137,7 +113,7 @@ START_TEST(without_end)
 		take_text(ttt, "", 0);
 	}
 	say_text(itt, 0, 9, "", 0);
-	take_logout();
+	take_logout(0);
 	fx_log_in();
 }
 END_TEST
@@ -148,7 +124,7 @@ START_TEST(limit_as_it_is)
 	char text[64];
 	int len;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	say_async(4, 10);
 	len = snprintf(text, sizeof(text), "MaxRecvDataSegmentLength=%u",
 	    fx.s->params.send_dsl);
@@ -187,8 +163,8 @@ START_TEST(beyond_the_session)
 {
 	uint32_t itt, mine;
 
-	up_with_client();
-	mine = open_sent(1);
+	fx_up_with(&a, NULL);
+	mine = open_command(a, 1);
 	say_async(4, 10);
 	itt = take_text(RSV, "", 0);
 	say_text(itt, beyond[_i].flags, beyond[_i].ttt, beyond[_i].text,
@@ -198,7 +174,7 @@ START_TEST(beyond_the_session)
 	ck_assert_ptr_nonnull(strstr(fx.s->last_error, beyond[_i].why));
 	say_good(mine);
 	news(a, NEWS_PDU, 1);
-	take_logout();
+	take_logout(0);
 	fx_log_in();
 }
 END_TEST
@@ -208,7 +184,7 @@ START_TEST(leads_nowhere)
 {
 	uint32_t itt;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	say_async(4, 10);
 	itt = take_text(RSV, "", 0);
 	say_text(itt, 0, RSV, "", 0);
@@ -222,7 +198,7 @@ START_TEST(out_of_turn)
 	uint32_t itt;
 
 	fx.window = 1;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	fx.hold_window = true;
 	say_async(4, 10);
 	itt = take_text(RSV, "", 0);
@@ -237,13 +213,13 @@ START_TEST(in_time)
 {
 	uint64_t before;
 
-	up_with_client();
-	open_sent(1);
+	fx_up_with(&a, NULL);
+	open_command(a, 1);
 	before = loop_now(fx.worker->loop);
 	say_async(4, (uint16_t)_i);
 	if (_i == 2)
 		take_text(RSV, "", 0);
-	take_logout();
+	take_logout(0);
 	if (_i == 2)
 		ck_assert_uint_ge(loop_now(fx.worker->loop), before + 1000);
 	news(a, NEWS_EVENT, 0);
@@ -256,21 +232,21 @@ END_TEST
 START_TEST(is_not_for_ever)
 {
 	fx.config.limits.abort_timeout = 100;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	say_async(4, 65535);
 	take_text(RSV, "", 0);
-	take_logout();
+	take_logout(0);
 	ck_assert_uint_eq(fx.s->drain_ms, 60000 - 100);
 }
 END_TEST
 
 START_TEST(is_rejected)
 {
-	up_with_client();
+	fx_up_with(&a, NULL);
 	say_async(4, 10);
 	take_text(RSV, "", 0);
 	say_reject(4, fx.got.bhs);
-	take_logout();
+	take_logout(0);
 	fx_log_in();
 }
 END_TEST
@@ -280,20 +256,20 @@ START_TEST(at_a_logout)
 {
 	uint32_t itt;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	say_async(4, 10);
 	itt = take_text(RSV, "", 0);
 	say_async(1, 10);
 	wire_quiet();
 	say_text(itt, 0, 7, unknown, sizeof(unknown));
-	take_logout();
+	take_logout(0);
 }
 END_TEST
 
 /* A Text Request is on its way already: that will do. */
 START_TEST(while_text_is_open)
 {
-	up_with_client();
+	fx_up_with(&a, NULL);
 	accepted(a, text_request(1, RSV), 0, 1);
 	wire(ISCSI_OP_TEXT_REQ);
 	say_async(4, 10);

@@ -32,13 +32,6 @@ orphans(void)
 }
 
 static void
-up_with_client(void)
-{
-	fx_up();
-	c = fx_attach();
-}
-
-static void
 open_sent(uint8_t flags, uint32_t client_itt)
 {
 	accepted(c, command(flags, client_itt, 4096), 0, client_itt);
@@ -83,7 +76,7 @@ START_TEST(cancelled_then_aborted)
 	const struct news *n;
 	uint32_t tag;
 
-	up_with_client();
+	fx_up_with(&c, NULL);
 	open_sent(READ_F, 5);
 	ck_assert(session_cancel(c->a, MSG_CANCEL_ITT, 5));
 	tag = expect_abort(itt, 1);
@@ -110,7 +103,7 @@ START_TEST(cancelled_but_answered)
 {
 	uint32_t tag;
 
-	up_with_client();
+	fx_up_with(&c, NULL);
 	open_sent(READ_F, 5);
 	ck_assert(session_cancel(c->a, MSG_CANCEL_ITT, 5));
 	tag = expect_abort(itt, 1);
@@ -134,7 +127,7 @@ START_TEST(abort_refused_by_target)
 {
 	uint32_t tag;
 
-	up_with_client();
+	fx_up_with(&c, NULL);
 	open_sent(READ_F, 5);
 	ck_assert(session_cancel(c->a, MSG_CANCEL_ITT, 5));
 	tag = expect_abort(itt, 1);
@@ -152,7 +145,7 @@ END_TEST
 START_TEST(abort_not_answered)
 {
 	fx.config.limits.abort_timeout = 50;
-	up_with_client();
+	fx_up_with(&c, NULL);
 	open_sent(READ_F, 5);
 	ck_assert(session_cancel(c->a, MSG_CANCEL_ITT, 5));
 	expect_abort(itt, 1);
@@ -168,7 +161,7 @@ START_TEST(cancelled_nop)
 {
 	uint32_t tag;
 
-	up_with_client();
+	fx_up_with(&c, NULL);
 	accepted(c, nop_out(true, 5), 0, 5);
 	tag = iscsi_itt(wire(ISCSI_OP_NOP_OUT)->bhs);
 	ck_assert(session_cancel(c->a, MSG_CANCEL_ITT, 5));
@@ -187,7 +180,7 @@ START_TEST(r2ts_of_cancelled_write)
 {
 	uint32_t tag;
 
-	up_with_client();
+	fx_up_with(&c, NULL);
 	open_sent(WRITE_F, 5);
 	say_r2t(itt, 0x51, 0, 1024);
 	say_r2t(itt, 0x52, 1024, 1024);
@@ -217,7 +210,7 @@ END_TEST
 /* Unsolicited data that the client owes is cut short in the same way. */
 START_TEST(burst_of_cancelled_write)
 {
-	up_with_client();
+	fx_up_with(&c, NULL);
 	accepted(c, command(ISCSI_CMD_WRITE, 5, 4096), 0, 5);
 	accepted(c, data_out(0, 5, RSV, 0, 0), 1000, 5);
 	ck_assert(session_cancel(c->a, MSG_CANCEL_ITT, 5));
@@ -232,7 +225,7 @@ START_TEST(queued_data_of_cancelled_write)
 	uint32_t tag;
 
 	fx.small = true;
-	up_with_client();
+	fx_up_with(&c, NULL);
 	open_sent(WRITE_F, 5);
 	say_r2t(itt, 0x51, 0, 4096);
 	news(c, NEWS_PDU, 5);
@@ -255,7 +248,7 @@ END_TEST
 START_TEST(deadline_of_a_queued_task)
 {
 	fx.window = 0;
-	up_with_client();
+	fx_up_with(&c, NULL);
 	fx.deadline = 1;
 	accepted(c, command(READ_F, 5, 0), 0, 5);
 	ck_assert_uint_eq(outcome(c, 5, MSG_OUTCOME_TIMED_OUT,
@@ -266,7 +259,7 @@ END_TEST
 
 START_TEST(deadline_of_a_sent_task)
 {
-	up_with_client();
+	fx_up_with(&c, NULL);
 	fx.deadline = 300;	/* time enough to be sent */
 	open_sent(READ_F, 5);
 	say_tmf(expect_abort(itt, 1), 0);
@@ -282,7 +275,7 @@ START_TEST(r2t_timeout)
 	uint32_t tag;
 
 	fx.config.limits.r2t_timeout = 300;
-	up_with_client();
+	fx_up_with(&c, NULL);
 	open_sent(WRITE_F, 5);
 	say_r2t(itt, 0x51, 0, 4096);
 	news(c, NEWS_PDU, 5);
@@ -297,7 +290,7 @@ END_TEST
 START_TEST(burst_timeout)
 {
 	fx.config.limits.r2t_timeout = 300;
-	up_with_client();
+	fx_up_with(&c, NULL);
 	accepted(c, command(ISCSI_CMD_WRITE, 5, 4096), 0, 5);
 	outcome(c, 5, MSG_OUTCOME_TIMED_OUT, MSG_R_R2T_TIMEOUT);
 	wire_quiet();
@@ -314,7 +307,7 @@ START_TEST(dead_client_with_many_tasks)
 	struct sclient *other;
 	bool seen[NTASKS] = { false };
 
-	up_with_client();
+	fx_up_with(&c, NULL);
 	other = fx_attach();
 	accepted(other, command(READ_F, 1, 512), 0, 1);
 	theirs = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
@@ -363,7 +356,7 @@ START_TEST(orphan_is_answered)
 	uint8_t data[512] = { 0 };
 	uint32_t tag;
 
-	up_with_client();
+	fx_up_with(&c, NULL);
 	open_sent(READ_F, 5);
 	fx_die(c);
 	tag = expect_abort(itt, 1);
@@ -382,7 +375,7 @@ START_TEST(dead_client_with_unsent_tasks)
 	struct sclient *other;
 
 	fx.small = true;
-	up_with_client();
+	fx_up_with(&c, NULL);
 	other = fx_attach();
 	stall(other, 1);
 	accepted(c, command(READ_F, 5, 0), 0, 5);
@@ -404,7 +397,7 @@ START_TEST(exclusive_waits_for_orphans)
 	struct session_attach how = { .name = "x", .exclusive = true };
 	struct refusal why;
 
-	up_with_client();
+	fx_up_with(&c, NULL);
 	ck_assert_ptr_null(session_attach(fx.s, &how, &why));
 	ck_assert_uint_eq(why.reason, MSG_R_BUSY);
 	open_sent(READ_F, 5);

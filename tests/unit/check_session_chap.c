@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tests/unit/session_fixture.h"
 
@@ -88,13 +87,6 @@ accept_chap(const char *list)
 	respond(ISCSI_LOGIN_TRANSIT | ISCSI_STAGE_OPERATIONAL, 0, tgpt,
 	    sizeof(tgpt));
 	fx_finish_login();
-}
-
-static void
-hang_up(void)
-{
-	close(fx.peer);
-	fx.peer = -1;
 }
 
 /* The first login is under way, not accepted by the target yet. */

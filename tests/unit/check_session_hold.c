@@ -1,79 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Requests that wait while the session is down (RFC 7143 section 7.6 and
- * recovery-timeout), against a scripted target.
+ * Requests that wait while the session is down, and go on when it is up again
+ * (RFC 7143 section 7.6), against a scripted target.  How the wait may end
+ * otherwise is in check_hold_end.c.
  */
 #include "config.h"
 
-#include <unistd.h>
-
-#include "tests/unit/session_fixture.h"
+#include "tests/unit/hold_fixture.h"
 
 #define F ISCSI_FLAG_FINAL
-
-static struct sclient *h, *p;	/* with hold, and without */
-
-static void
-clients(void)
-{
-	fx.hold = true;
-	h = fx_attach();
-	fx.hold = false;
-	p = fx_attach();
-}
-
-/*
- * Both clients are there, and the target takes one command, which it has:
- * h's 1, a write of 4096 bytes without data.
- */
-static uint32_t
-window_closed(void)
-{
-	fx.window = 1;
-	fx_up();
-	clients();
-	fx.hold_window = true;
-	accepted(h, command(WRITE_F, 1, 4096), 0, 1);
-	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
-}
-
-/* The connection goes, and what both were at hears of that. */
-static void
-hang_up(void)
-{
-	close(fx.peer);
-	fx.peer = -1;
-	lost("");
-	news(h, NEWS_EVENT, 0);
-	news(p, NEWS_EVENT, 0);
-}
-
-/* The session is up again and the window open. */
-static void
-come_back(void)
-{
-	fx.window = 64;
-	fx.hold_window = false;
-	fx_log_in();
-	ck_assert_uint_eq(news(h, NEWS_EVENT, 0)->event.params.generation, 2);
-	news(p, NEWS_EVENT, 0);
-}
-
-/* The next on the wire is the read that read_of() made with this ITT. */
-static uint8_t *
-read_of(uint32_t itt)
-{
-	return command(READ_F, itt, itt * 512);
-}
-
-static uint32_t
-wire_read(uint32_t itt)
-{
-	const struct got *g = wire(ISCSI_OP_SCSI_CMD);
-
-	ck_assert_uint_eq(get_be32(g->bhs + ISCSI_OFF_EDTL), itt * 512);
-	return iscsi_itt(g->bhs);
-}
 
 static void
 expect_data(uint32_t itt, uint32_t datasn, uint32_t offset, uint32_t len)
@@ -88,13 +23,6 @@ expect_data(uint32_t itt, uint32_t datasn, uint32_t offset, uint32_t len)
 		ck_assert_uint_eq(g->data[i], pattern(itt, offset + i));
 }
 
-static void
-not_sent_at_once(struct sclient *c, uint8_t *bhs)
-{
-	ck_assert_int_eq(submit(c, bhs, 0, 99), SUBMIT_NOT_SENT);
-	ck_assert_uint_eq(fx.why.reason, MSG_R_SESSION_DOWN);
-}
-
 /* --- over a loss --- */
 
 /* What was sent is unknown, what was not goes on in its order, once. */
@@ -106,7 +34,7 @@ START_TEST(queued_goes_on)
 	accepted(h, read_of(2), 0, 2);
 	accepted(p, read_of(2), 0, 2);
 	accepted(h, read_of(3), 0, 3);
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	outcome(p, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
 	accepted(h, read_of(4), 0, 4);
@@ -139,7 +67,7 @@ START_TEST(stamped_goes_on)
 	accepted(h, text_request(3, RSV), 0, 3);
 	nibble();
 	ck_assert_ptr_nonnull(fx.s->text);
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	outcome(p, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
 	come_back();
@@ -170,7 +98,7 @@ START_TEST(half_stamped_goes_on)
 		    i * 512), 512, 2);
 	turn();
 	ck_assert(!STAILQ_EMPTY(&fx.s->bursts));
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	come_back();
 	wire(ISCSI_OP_SCSI_CMD);
@@ -186,7 +114,7 @@ START_TEST(burst_is_completed)
 	window_closed();
 	accepted(h, command(ISCSI_CMD_WRITE, 2, 3000), 0, 2);
 	accepted(h, data_out(0, 2, RSV, 0, 0), 1000, 2);
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	accepted(h, data_out(0, 2, RSV, 1, 1000), 1000, 2);
 	come_back();
@@ -217,7 +145,7 @@ START_TEST(old_data_is_refused)
 	news(p, NEWS_PDU, 1);
 	accepted(h, data_out(0, 1, 7, 0, 0), 1024, 1);
 	wire(ISCSI_OP_DATA_OUT);
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	outcome(p, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	for (int up = 0; up < 2; up++) {
@@ -252,7 +180,7 @@ START_TEST(guard_looks_again)
 	accepted(h, command(WRITE_F, 4, 4096), 1024, 4);
 	accepted(h, command(ISCSI_CMD_WRITE, 5, 800), 0, 5);
 	accepted(h, data_out(F, 5, RSV, 0, 0), 800, 5);
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	fx.keys = "InitialR2T=No\nImmediateData=Yes\nFirstBurstLength=1024\n"
 	    "MaxOutstandingR2T=1\n";
@@ -281,15 +209,14 @@ START_TEST(second_loss)
 
 	window_closed();
 	accepted(h, read_of(2), 0, 2);
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	until = fx.s->hold_until;
 	ck_assert_uint_ne(until, 0);
 	for (int i = 0; i < 3; i++) {
 		fx_accept();
 		wire(ISCSI_OP_LOGIN_REQ);
-		close(fx.peer);
-		fx.peer = -1;
+		hang_up();
 		UNTIL(fx.s->phase == SESSION_WAITING);
 		ck_assert_uint_eq(fx.s->hold_until, until);
 		no_news(h);
@@ -351,7 +278,7 @@ START_TEST(some_never_wait)
 	wire(ISCSI_OP_TMF_REQ);
 	wire(ISCSI_OP_NOP_OUT);
 	wire_quiet();
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	outcome(h, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
 	outcome(h, 3, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
@@ -389,274 +316,13 @@ START_TEST(text_exchange_does_not_wait)
 	accepted(h, text_request(1, 7), 0, 1);
 	accepted(h, text_request(2, RSV), 0, 2);
 	wire_quiet();
-	hang_up();
+	lose();
 	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	ck_assert_int_eq(submit(h, text_request(1, 7), 0, 1), SUBMIT_ERROR);
 	come_back();
 	wire(ISCSI_OP_TEXT_REQ);
 	ck_assert_uint_eq(iscsi_ttt(fx.got.bhs), RSV);
 	wire_quiet();
-}
-END_TEST
-
-/* --- the end of the wait --- */
-
-static void
-two_held(void)
-{
-	window_closed();
-	accepted(h, read_of(2), 0, 2);
-	accepted(h, command(ISCSI_CMD_WRITE, 3, 3000), 0, 3);
-	accepted(h, data_out(0, 3, RSV, 0, 0), 1000, 3);
-	hang_up();
-	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
-	no_news(h);
-}
-
-/* All of recovery-timeout, however long it takes here. */
-static void
-time_passes(void)
-{
-	uint64_t now = loop_now(fx.worker->loop);
-
-	ck_assert(loop_timer_armed(fx.s->hold_timer));
-	ck_assert_uint_gt(fx.s->hold_until, now);
-	ck_assert_uint_le(fx.s->hold_until, now + fx.sconf.recovery_timeout);
-	fx.s->hold_until = now;
-	loop_timer_set(fx.s->hold_timer, 0);
-}
-
-START_TEST(time_is_over)
-{
-	two_held();
-	time_passes();
-	ck_assert_ptr_nonnull(strstr(outcome(h, 2, MSG_OUTCOME_NOT_SENT,
-	    MSG_R_SESSION_DOWN)->outcome.text, "recovery-timeout"));
-	outcome(h, 3, MSG_OUTCOME_NOT_SENT, MSG_R_SESSION_DOWN);
-	not_sent_at_once(h, read_of(4));
-	ck_assert_int_eq(submit(h, data_out(F, 3, RSV, 1, 1000), 2000, 3),
-	    SUBMIT_ERROR);
-	come_back();
-	wire_quiet();
-	/* The next loss has a time of its own. */
-	accepted(h, read_of(5), 0, 5);
-	wire_read(5);
-	hang_up();
-	outcome(h, 5, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
-	accepted(h, read_of(6), 0, 6);
-	time_passes();
-	outcome(h, 6, MSG_OUTCOME_NOT_SENT, MSG_R_SESSION_DOWN);
-	no_news(h);
-}
-END_TEST
-
-/* No time at all: as without hold. */
-START_TEST(no_time)
-{
-	fx.sconf.recovery_timeout = 0;
-	window_closed();
-	accepted(h, read_of(2), 0, 2);
-	hang_up();
-	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
-	outcome(h, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
-	not_sent_at_once(h, read_of(3));
-	come_back();
-	wire_quiet();
-}
-END_TEST
-
-static bool stopped;
-
-static void
-on_stopped(void *arg)
-{
-	(void)arg;
-	stopped = true;
-}
-
-START_TEST(stopped_meanwhile)
-{
-	two_held();
-	session_stop(fx.s, on_stopped, NULL);
-	outcome(h, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
-	outcome(h, 3, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
-	UNTIL(stopped);
-	not_sent_at_once(h, read_of(4));
-	/* Started again, it may wait again. */
-	session_reopen(fx.s);
-	not_sent_at_once(h, read_of(4));
-	session_start(fx.s);
-	accepted(h, read_of(4), 0, 4);
-	come_back();
-	wire_read(4);
-	no_news(h);
-}
-END_TEST
-
-START_TEST(given_up_meanwhile)
-{
-	fx.sconf.reconnect_limit = 1;
-	two_held();
-	fx_accept();
-	wire(ISCSI_OP_LOGIN_REQ);
-	close(fx.peer);
-	fx.peer = -1;
-	UNTIL(fx.s->phase == SESSION_HALTED);
-	outcome(h, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
-	outcome(h, 3, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
-	not_sent_at_once(h, read_of(4));
-	ck_assert(!loop_timer_armed(fx.s->hold_timer));
-	/* Told to try again, it has the whole time again. */
-	ck_assert(session_reconnect(fx.s));
-	accepted(h, read_of(4), 0, 4);
-	come_back();
-	wire_read(4);
-	no_news(h);
-}
-END_TEST
-
-START_TEST(drained_meanwhile)
-{
-	two_held();
-	fx.worker->draining = true;
-	session_end_held(fx.s, "the daemon is draining");
-	ck_assert_str_eq(outcome(h, 2, MSG_OUTCOME_NOT_SENT,
-	    MSG_R_SESSION_DOWN)->outcome.text, "the daemon is draining");
-	outcome(h, 3, MSG_OUTCOME_NOT_SENT, MSG_R_SESSION_DOWN);
-	not_sent_at_once(h, read_of(4));
-	ck_assert_uint_eq(session_task_count(fx.s), 0);
-}
-END_TEST
-
-/* Up, nothing is held, whatever waits for the window. */
-START_TEST(drained_while_up)
-{
-	window_closed();
-	accepted(h, read_of(2), 0, 2);
-	session_end_held(fx.s, "the daemon is draining");
-	no_news(h);
-	fx.worker->draining = true;
-	hang_up();
-	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
-	outcome(h, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
-}
-END_TEST
-
-START_TEST(removed_meanwhile)
-{
-	two_held();
-	session_free(fx.s, "removed");
-	fx.s = NULL;
-	outcome(h, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
-	outcome(h, 3, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
-	news(h, NEWS_REMOVED, 0);
-}
-END_TEST
-
-/* --- what clients do meanwhile --- */
-
-START_TEST(cancelled_meanwhile)
-{
-	const struct news *n;
-
-	two_held();
-	ck_assert(session_cancel(h->a, MSG_CANCEL_COOKIE, 3));
-	n = outcome(h, 3, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
-	ck_assert_uint_eq(n->outcome.flags, MSG_OUTCOME_F_NOT_SENT);
-	ck_assert_uint_eq(session_task_count(fx.s), 1);
-	come_back();
-	wire_read(2);
-	wire_quiet();
-}
-END_TEST
-
-/* ABORT TASK about what waits is answered, about what is lost, too. */
-START_TEST(aborted_meanwhile)
-{
-	const struct news *n;
-
-	two_held();
-	accepted(h, tmf(ISCSI_TMF_ABORT_TASK, 4, 2), 0, 4);
-	accepted(h, tmf(ISCSI_TMF_ABORT_TASK, 5, 1), 0, 5);
-	outcome(h, 2, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
-	n = news(h, NEWS_PDU, 4);
-	ck_assert_uint_eq(n->flags, FRAME_F_SYNTHETIC);
-	ck_assert_uint_eq(n->bhs[ISCSI_OFF_RESPONSE], 0);
-	n = news(h, NEWS_PDU, 5);
-	ck_assert_uint_eq(n->bhs[ISCSI_OFF_RESPONSE], 1);
-	ck_assert_uint_eq(session_task_count(fx.s), 1);
-}
-END_TEST
-
-/* The deadline goes on to count. */
-START_TEST(overdue_meanwhile)
-{
-	const struct task *t;
-	uint64_t at;
-
-	window_closed();
-	fx.deadline = 60000;
-	accepted(h, read_of(2), 0, 2);
-	t = TAILQ_LAST(&h->a->tasks, task_queue);
-	at = t->timer_at;
-	ck_assert_uint_gt(at, 0);
-	hang_up();
-	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
-	ck_assert_uint_eq(t->timer_at, at);
-	fx.deadline = 1;
-	accepted(h, read_of(3), 0, 3);
-	outcome(h, 3, MSG_OUTCOME_TIMED_OUT, MSG_R_DEADLINE);
-	come_back();
-	ck_assert_uint_eq(t->timer_at, at);
-	wire_read(2);
-	wire_quiet();
-}
-END_TEST
-
-/* Cancelled in the turn of the loss: it ends as that, and once. */
-START_TEST(cancelled_in_the_same_turn)
-{
-	window_closed();
-	accepted(h, read_of(2), 0, 2);
-	session_fail(fx.s, "the test says so");
-	ck_assert(session_cancel(h->a, MSG_CANCEL_COOKIE, 2));
-	lost("the test says so");
-	news(h, NEWS_EVENT, 0);
-	outcome(h, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
-	outcome(h, 2, MSG_OUTCOME_ABORTED, MSG_R_CANCELLED);
-	news(p, NEWS_EVENT, 0);
-	come_back();
-	wire_quiet();
-	no_news(h);
-}
-END_TEST
-
-/* It dies: teardown counts the charges. */
-START_TEST(dead_meanwhile)
-{
-	two_held();
-	fx_die(h);
-	ck_assert_uint_eq(session_task_count(fx.s), 0);
-	ck_assert_uint_eq(h->quota->used.tasks, 0);
-	ck_assert_uint_eq(h->quota->used.out, 0);
-	fx.window = 64;
-	fx.hold_window = false;
-	fx_log_in();
-	wire_quiet();
-}
-END_TEST
-
-/* What waits is bounded by what its client may have open anyway. */
-START_TEST(quotas_hold)
-{
-	fx.config.limits.client_tasks = 3;
-	two_held();
-	accepted(h, read_of(4), 0, 4);
-	ck_assert_int_eq(submit(h, read_of(5), 0, 5), SUBMIT_REFUSED);
-	ck_assert_uint_eq(fx.why.reason, MSG_R_QUOTA);
-	/* And by the limits of the latest login. */
-	ck_assert_int_eq(submit(h, command(READ_F | ISCSI_CMD_WRITE, 6, 0), 0,
-	    6), SUBMIT_REFUSED);
 }
 END_TEST
 
@@ -678,19 +344,6 @@ main(void)
 	tcase_add_test(tc, held_over_a_relogin);
 	tcase_add_test(tc, some_never_wait);
 	tcase_add_test(tc, text_exchange_does_not_wait);
-	tcase_add_test(tc, time_is_over);
-	tcase_add_test(tc, no_time);
-	tcase_add_test(tc, stopped_meanwhile);
-	tcase_add_test(tc, given_up_meanwhile);
-	tcase_add_test(tc, drained_meanwhile);
-	tcase_add_test(tc, drained_while_up);
-	tcase_add_test(tc, removed_meanwhile);
-	tcase_add_test(tc, cancelled_meanwhile);
-	tcase_add_test(tc, aborted_meanwhile);
-	tcase_add_test(tc, overdue_meanwhile);
-	tcase_add_test(tc, cancelled_in_the_same_turn);
-	tcase_add_test(tc, dead_meanwhile);
-	tcase_add_test(tc, quotas_hold);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }

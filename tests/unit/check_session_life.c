@@ -8,43 +8,10 @@
 #include <sys/socket.h>
 
 #include <netinet/in.h>
-#include <unistd.h>
 
 #include "tests/unit/session_fixture.h"
 
 static struct sclient *a;
-
-static void
-up_with_client(void)
-{
-	fx_up();
-	a = fx_attach();
-}
-
-/* A command that the target has; its tag on the wire. */
-static uint32_t
-open_sent(uint32_t itt)
-{
-	accepted(a, command(READ_F, itt, 0), 0, itt);
-	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
-}
-
-/* The target answers the Logout Request that must come next. */
-static void
-take_logout(void)
-{
-	wire(ISCSI_OP_LOGOUT_REQ);
-	ck_assert_uint_eq(fx.got.bhs[ISCSI_OFF_FLAGS] & 0x7f, 0);
-	say_status(from_target(ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL,
-	    iscsi_itt(fx.got.bhs)), NULL, 0);
-}
-
-static void
-hang_up(void)
-{
-	close(fx.peer);
-	fx.peer = -1;
-}
 
 /* --- out and in again --- */
 
@@ -54,11 +21,11 @@ START_TEST(relogin_when_idle)
 	uint8_t isid[6];
 
 	fx.sconf.reconnect_interval = 3600000;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	memcpy(isid, fx.s->isid, sizeof(isid));
 	session_relogin(fx.s, 60000, "the target asks for it");
 	ck_assert_int_eq(fx.s->phase, SESSION_LEAVING);
-	take_logout();
+	take_logout(0);
 	ck_assert_str_eq(news(a, NEWS_EVENT, 0)->event.text,
 	    "the target asks for it");
 	fx_log_in();
@@ -74,9 +41,9 @@ START_TEST(relogin_waits_for_tasks)
 	uint32_t itt;
 
 	fx.window = 1;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	fx.hold_window = true;
-	itt = open_sent(1);
+	itt = open_command(a, 1);
 	accepted(a, command(READ_F, 2, 0), 0, 2);
 	session_relogin(fx.s, 60000, "why");
 	ck_assert_int_eq(fx.s->phase, SESSION_DRAINING);
@@ -85,7 +52,7 @@ START_TEST(relogin_waits_for_tasks)
 	fx.maxcmdsn = fx.expcmdsn + 5;
 	say_good(itt);
 	news(a, NEWS_PDU, 1);
-	take_logout();
+	take_logout(0);
 	news(a, NEWS_EVENT, 0);
 	outcome(a, 2, MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST);
 	fx.hold_window = false;
@@ -96,10 +63,10 @@ END_TEST
 /* It does not answer in time: the Logout goes, and the task is unknown. */
 START_TEST(relogin_waits_so_long)
 {
-	up_with_client();
-	open_sent(1);
+	fx_up_with(&a, NULL);
+	open_command(a, 1);
 	session_relogin(fx.s, 1, "why");
-	take_logout();
+	take_logout(0);
 	news(a, NEWS_EVENT, 0);
 	outcome(a, 1, MSG_OUTCOME_UNKNOWN, MSG_R_CONNECTION_LOST);
 	fx_log_in();
@@ -110,7 +77,7 @@ END_TEST
 START_TEST(relogin_without_answer)
 {
 	fx.sconf.logout_timeout = 1;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	session_relogin(fx.s, 60000, "why");
 	wire(ISCSI_OP_LOGOUT_REQ);
 	ck_assert_ptr_nonnull(strstr(news(a, NEWS_EVENT, 0)->event.text,
@@ -125,13 +92,13 @@ START_TEST(relogin_again_and_again)
 	uint64_t now;
 
 	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 3600000;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	session_relogin(fx.s, 0, "why");
-	take_logout();
+	take_logout(0);
 	fx_log_in();
 	now = loop_now(fx.worker->loop);
 	session_relogin(fx.s, 0, "why");
-	take_logout();
+	take_logout(0);
 	UNTIL(fx.s->phase == SESSION_WAITING);
 	ck_assert_uint_ge(fx.s->next_try, now + 2700000);
 	ck_assert(session_reconnect(fx.s));
@@ -139,7 +106,7 @@ START_TEST(relogin_again_and_again)
 	/* But not for ever. */
 	fx.s->relogin_at -= SESSION_RELOGIN_EVERY_MS;
 	session_relogin(fx.s, 0, "why");
-	take_logout();
+	take_logout(0);
 	fx_log_in();
 }
 END_TEST
@@ -150,7 +117,7 @@ START_TEST(no_attempt_before)
 {
 	uint64_t now;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	now = loop_now(fx.worker->loop);
 	session_wait_before_connect(fx.s, 3600000);
 	session_wait_before_connect(fx.s, 1);
@@ -163,7 +130,7 @@ END_TEST
 /* The login that follows is the end of it. */
 START_TEST(attempts_after_login)
 {
-	up_with_client();
+	fx_up_with(&a, NULL);
 	session_wait_before_connect(fx.s, 20);
 	hang_up();
 	fx_log_in();
@@ -176,7 +143,7 @@ END_TEST
 START_TEST(negotiated_time2wait)
 {
 	fx.time2wait = 3600;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	hang_up();
 	UNTIL(fx.s->phase == SESSION_WAITING);
 	ck_assert_uint_ge(fx.s->next_try,
@@ -188,7 +155,7 @@ END_TEST
 START_TEST(told_time2wait)
 {
 	fx.time2wait = 3600;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	session_wait_before_connect(fx.s, 0);
 	hang_up();
 	fx_log_in();
@@ -302,7 +269,7 @@ END_TEST
 START_TEST(no_pause)
 {
 	fx.sconf.reconnect_interval = fx.sconf.reconnect_max = 0;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	for (unsigned i = 0; i < 20; i++) {
 		hang_up();
 		fx_log_in();
@@ -359,7 +326,7 @@ START_TEST(portals_in_turn)
 	ck_assert(session_reconnect(fx.s));
 	fx_log_in();
 	session_relogin(fx.s, 0, "why");
-	take_logout();
+	take_logout(0);
 	ck_assert_str_eq(portal_shown(), "127.0.0.1");
 	fx_log_in();
 }
@@ -379,7 +346,7 @@ START_TEST(logins_are_alike)
 	hang_up();
 	fx_log_in();
 	a = fx_attach();
-	open_sent(1);
+	open_command(a, 1);
 	ck_assert_uint_ne(fx.s->tsih, 0);
 	hang_up();
 	fx_accept();

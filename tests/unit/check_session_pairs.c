@@ -8,8 +8,6 @@
  */
 #include "config.h"
 
-#include <unistd.h>
-
 #include "tests/unit/session_fixture.h"
 
 /* What becomes of a task. */
@@ -257,13 +255,6 @@ on_stopped(void *arg)
 }
 
 static void
-hang_up(void)
-{
-	close(fx.peer);
-	fx.peer = -1;
-}
-
-static void
 up_with_tasks(void)
 {
 	fx.window = 1;
@@ -276,7 +267,7 @@ up_with_tasks(void)
 }
 
 static void
-take_logout(void)
+logout_on_wire(void)
 {
 	logout_itt = iscsi_itt(wire(ISCSI_OP_LOGOUT_REQ)->bhs);
 }
@@ -321,11 +312,11 @@ set_up(enum session_phase phase)
 		} else if (phase == SESSION_LOGGING_OUT ||
 		    phase == SESSION_ENDING) {
 			session_stop(fx.s, on_stopped, NULL);
-			take_logout();
+			logout_on_wire();
 		}
 		if (phase == SESSION_LEAVING) {
 			session_timer_due(fx.s);
-			take_logout();
+			logout_on_wire();
 		} else if (phase == SESSION_ENDING) {
 			session_fail(fx.s, "lost");
 		}

@@ -6,7 +6,6 @@
 #include "config.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 #include "tests/unit/session_fixture.h"
 
@@ -38,22 +37,6 @@ static void
 set_true(void *arg)
 {
 	*(bool *)arg = true;
-}
-
-static void
-hang_up(void)
-{
-	close(fx.peer);
-	fx.peer = -1;
-}
-
-/* The target answers the Logout Request that must come next. */
-static void
-take_logout(void)
-{
-	wire(ISCSI_OP_LOGOUT_REQ);
-	say_status(from_target(ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL,
-	    iscsi_itt(fx.got.bhs)), NULL, 0);
 }
 
 /* The target sends the login to `host` at its own port, to this name if any. */
@@ -158,7 +141,7 @@ START_TEST(redirect_till_stop)
 	fx_log_in();
 	ck_assert(redirected_to("[::ffff:7f00:1]"));
 	session_stop(fx.s, set_true, &stopped);
-	take_logout();
+	take_logout(0);
 	UNTIL(stopped);
 	session_reopen(fx.s);
 	ck_assert(redirected_to(""));

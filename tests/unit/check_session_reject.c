@@ -5,29 +5,11 @@
  */
 #include "config.h"
 
-#include <unistd.h>
-
 #include "tests/unit/session_fixture.h"
 
 #define F ISCSI_FLAG_FINAL
 
 static struct sclient *a, *b;
-
-static void
-up_with_clients(void)
-{
-	fx_up();
-	a = fx_attach();
-	b = fx_attach();
-}
-
-/* A command of a client, on the wire; its tag there. */
-static uint32_t
-open_command(struct sclient *c, uint32_t client_itt)
-{
-	accepted(c, command(READ_F, client_itt, 0), 0, client_itt);
-	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
-}
 
 /* --- the Reject */
 
@@ -49,7 +31,7 @@ START_TEST(reject_is_mapped)
 	uint8_t mine[ISCSI_BHS_LEN];
 	const struct news *n;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_command(b, 7);
 	memcpy(mine, command(READ_F, 7, 512), sizeof(mine));
 	accepted(a, mine, 0, 70);
@@ -72,7 +54,7 @@ END_TEST
 /* Every reason reaches the client, and only that of a Logout is obeyed. */
 START_TEST(reject_reasons)
 {
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, nop_out(true, 7), 0, 70);
 	say_reject((uint8_t)_i, wire(ISCSI_OP_NOP_OUT)->bhs);
 	ck_assert_uint_eq(news(a, NEWS_PDU, 70)->bhs[ISCSI_OFF_RESPONSE], _i);
@@ -92,7 +74,7 @@ START_TEST(rejected_tmf_is_mapped)
 	uint8_t mine[ISCSI_BHS_LEN];
 	const struct news *n;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_command(a, 5);
 	memcpy(mine, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), sizeof(mine));
 	accepted(a, mine, 0, 6);
@@ -115,7 +97,7 @@ START_TEST(rejected_data_ends_nothing)
 	const struct news *n;
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, command(WRITE_F, 5, 512), 0, 5);
 	itt = iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
 	say_r2t(itt, 8, 0, 512);
@@ -144,7 +126,7 @@ END_TEST
 /* Too short, never sent, or no one's: told to no client. */
 START_TEST(reject_of_nothing)
 {
-	up_with_clients();
+	fx_up_with(&a, &b);
 	fx.hold_window = true;
 	open_command(a, 1);
 	memcpy(sent, fx.got.bhs, sizeof(sent));
@@ -166,7 +148,7 @@ START_TEST(gap_is_none)
 {
 	uint32_t probe;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_command(a, 1);
 	memcpy(sent, fx.got.bhs, sizeof(sent));
 	say_reject(9, sent);
@@ -185,7 +167,7 @@ START_TEST(gaps_are_plugged)
 	uint8_t second[ISCSI_BHS_LEN];
 	uint32_t probe, plug;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_command(a, 1);
 	memcpy(sent, fx.got.bhs, sizeof(sent));
 	open_command(a, 2);
@@ -224,7 +206,7 @@ START_TEST(plug_is_no_probe)
 	uint32_t probe, plug, itt;
 
 	fx.small = true;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_command(a, 1);
 	memcpy(sent, fx.got.bhs, sizeof(sent));
 	stall(b, 1);

@@ -16,14 +16,6 @@
 
 static struct sclient *a, *b;
 
-static void
-up_with_clients(void)
-{
-	fx_up();
-	a = fx_attach();
-	b = fx_attach();
-}
-
 static uint32_t
 open_read(struct sclient *c, uint32_t client_itt, uint32_t edtl)
 {
@@ -38,7 +30,7 @@ START_TEST(same_itt_of_two_clients)
 	uint32_t ia, ib;
 	const struct news *n;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	ia = open_read(a, 0x77, 8);
 	ib = open_read(b, 0x77, 8);
 	ck_assert_uint_ne(ia, ib);
@@ -68,7 +60,7 @@ START_TEST(reserved_values_are_refused)
 {
 	uint8_t *bhs;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	if (_i > 1)
 		bhs = command((uint8_t)(ISCSI_FLAG_FINAL | _i), 5, 0);
 	else
@@ -86,7 +78,7 @@ START_TEST(duplicate_itt_is_refused)
 {
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_read(a, 5, 0);
 	ck_assert_int_eq(submit(a, nop_out(true, 5), 0, 6), SUBMIT_REFUSED);
 	ck_assert_uint_eq(fx.why.reason, MSG_R_BAD_ITT);
@@ -105,7 +97,7 @@ START_TEST(tags_do_not_come_again)
 {
 	uint32_t itts[100];
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	for (unsigned i = 0; i < 100; i++) {
 		itts[i] = open_read(a, 5, 0);
 		for (unsigned j = 0; j < i; j++)
@@ -124,7 +116,7 @@ START_TEST(tag_never_used_drops_the_connection)
 {
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_read(a, 5, 0);
 	say_good(_i == 0 ? itt ^ 0x00100000 : itt ^ 1);
 	LOST("never used");
@@ -168,7 +160,7 @@ static const struct {
 
 START_TEST(response_that_does_not_fit)
 {
-	up_with_clients();
+	fx_up_with(&a, &b);
 	switch (mismatches[_i].request) {
 	case ISCSI_OP_SCSI_CMD:
 		accepted(a, command(READ_F, 5, 0), 0, 5);
@@ -195,7 +187,7 @@ END_TEST
 
 START_TEST(reserved_tag_does_not_fit)
 {
-	up_with_clients();
+	fx_up_with(&a, &b);
 	say_status(from_target(ISCSI_OP_SCSI_RSP, F, RSV), NULL, 0);
 	LOST("reserved tag");
 }
@@ -207,7 +199,7 @@ START_TEST(more_data_than_asked_for)
 {
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_read(a, 5, 1000);
 	say_data(itt, 0, 1, 600);
 	say_data(itt, F, 2, 401);
@@ -223,7 +215,7 @@ START_TEST(more_pdus_than_can_be)
 {
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_read(a, 5, 1024);
 	for (unsigned i = 0; i < 30 && fx.s->phase == SESSION_UP; i++)
 		say_data(itt, 0, 0, 1);
@@ -234,7 +226,7 @@ END_TEST
 
 START_TEST(data_for_a_write)
 {
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, command(WRITE_F, 5, 4096), 0, 5);
 	wire(ISCSI_OP_SCSI_CMD);
 	say_data(iscsi_itt(fx.got.bhs), F, 0, 1);
@@ -247,7 +239,7 @@ START_TEST(too_much_sense)
 	static const uint8_t sense[TASK_SENSE_MAX + 1];
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_read(a, 5, 0);
 	say_status(from_target(ISCSI_OP_SCSI_RSP, F, itt), sense,
 	    TASK_SENSE_MAX);
@@ -265,7 +257,7 @@ START_TEST(more_text_than_asked_for)
 	uint8_t *bhs;
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, text_request(5, RSV), 0, 5);
 	itt = iscsi_itt(wire(ISCSI_OP_TEXT_REQ)->bhs);
 	bhs = from_target(ISCSI_OP_TEXT_RSP, _i == 1 ? 0 : F, itt);
@@ -287,7 +279,7 @@ START_TEST(data_in_tmf_response)
 {
 	const struct news *n;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, tmf(ISCSI_TMF_CLEAR_ACA, 5, RSV), 0, 5);
 	wire(ISCSI_OP_TMF_REQ);
 	say_status(from_target(ISCSI_OP_TMF_RSP, F, iscsi_itt(fx.got.bhs)),
@@ -303,7 +295,7 @@ START_TEST(vendor_opcodes)
 {
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_read(a, 5, 512);
 	say(from_target(0x3d, F, itt), NULL, 0);
 	ck_assert_uint_eq(iscsi_opcode(news(a, NEWS_PDU, 5)->bhs), 0x3d);
@@ -327,7 +319,7 @@ START_TEST(unit_attention_is_told)
 	uint8_t *bhs;
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	for (unsigned i = 0; i < 3; i++) {
 		itt = open_read(a, 5, 0);
 		bhs = from_target(ISCSI_OP_SCSI_RSP, F, itt);
@@ -351,7 +343,7 @@ START_TEST(async_message_is_told)
 {
 	uint8_t *bhs;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	bhs = from_target(ISCSI_OP_ASYNC, F, RSV);
 	bhs[ISCSI_OFF_ASYNC_EVENT] = _i == 0 ? 255 : 2;
 	say_status(bhs, NULL, 0);
@@ -427,7 +419,7 @@ END_TEST
 /* Down: nothing is accepted; up again: with fresh numbers, and tags. */
 START_TEST(logs_in_again)
 {
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_read(a, 5, 0);
 	shutdown(fx.peer, SHUT_WR);
 	lost("");

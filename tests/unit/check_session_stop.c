@@ -13,23 +13,6 @@
 static struct sclient *a;
 
 static void
-up_with_client(void)
-{
-	fx_up();
-	a = fx_attach();
-}
-
-/* The target answers the Logout Request that must come next. */
-static void
-take_logout(void)
-{
-	wire(ISCSI_OP_LOGOUT_REQ);
-	ck_assert_uint_eq(fx.got.bhs[ISCSI_OFF_FLAGS] & 0x7f, 0);
-	say_status(from_target(ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL,
-	    iscsi_itt(fx.got.bhs)), NULL, 0);
-}
-
-static void
 set_true(void *arg)
 {
 	*(bool *)arg = true;
@@ -40,11 +23,11 @@ START_TEST(relogin_then_stop)
 {
 	bool stopped = false;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	session_relogin(fx.s, 60000, "why");
 	session_stop(fx.s, set_true, &stopped);
 	ck_assert_int_eq(fx.s->phase, SESSION_LOGGING_OUT);
-	take_logout();
+	take_logout(0);
 	UNTIL(stopped);
 	ck_assert_int_eq(fx.s->phase, SESSION_IDLE);
 }
@@ -56,7 +39,7 @@ START_TEST(stop_while_stalled)
 	bool stopped = false;
 
 	fx.small = true;
-	up_with_client();
+	fx_up_with(&a, NULL);
 	stall(a, 1);
 	accepted(a, command(READ_F, 2, 0), 0, 2);
 	turn();
@@ -70,7 +53,7 @@ START_TEST(stop_while_stalled)
 	unstall(1);
 	wire(ISCSI_OP_NOP_OUT);
 	ck_assert(!iscsi_is_immediate(fx.got.bhs));
-	take_logout();
+	take_logout(0);
 	UNTIL(stopped);
 }
 END_TEST
@@ -83,7 +66,7 @@ END_TEST
  */
 START_TEST(shared_stays_down)
 {
-	up_with_client();
+	fx_up_with(&a, NULL);
 	fx.s->shared = true;
 	close(fx.peer);
 	fx.peer = -1;
@@ -106,11 +89,11 @@ START_TEST(shared_and_logged_out)
 {
 	bool stopped = false;
 
-	up_with_client();
+	fx_up_with(&a, NULL);
 	fx.s->shared = true;
 	fx.s->recovers = _i == 1;
 	session_stop(fx.s, set_true, &stopped);
-	take_logout();
+	take_logout(0);
 	UNTIL(stopped);
 	session_reopen(fx.s);
 	news(a, NEWS_EVENT, 0);

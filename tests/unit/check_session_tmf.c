@@ -14,14 +14,6 @@
 
 static struct sclient *a, *b;
 
-static void
-up_with_clients(void)
-{
-	fx_up();
-	a = fx_attach();
-	b = fx_attach();
-}
-
 /* A command of a client on a LUN, on the wire; its tag there. */
 static uint32_t
 open_on(struct sclient *c, uint64_t lun, uint32_t client_itt)
@@ -53,7 +45,7 @@ START_TEST(abort_task_is_mapped)
 	const struct news *n;
 	uint32_t first, itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	first = open_on(b, LUN_1, 5);
 	itt = open_on(a, LUN_1, 5);
 	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), 0, 6);
@@ -77,7 +69,7 @@ END_TEST
 START_TEST(abort_task_of_an_unsent_task)
 {
 	fx.window = 0;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, command(READ_F, 5, 0), 0, 5);
 	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), 0, 6);
 	ck_assert_uint_eq(outcome(a, 5, MSG_OUTCOME_ABORTED,
@@ -92,7 +84,7 @@ START_TEST(abort_task_of_another_client)
 {
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_on(b, LUN_1, 1000);
 	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 1000), 0, 6);
 	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 7, itt), 0, 7);
@@ -108,7 +100,7 @@ START_TEST(abort_task_refused_by_target)
 {
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_on(a, LUN_1, 5);
 	accepted(a, tmf(ISCSI_TMF_ABORT_TASK, 6, 5), 0, 6);
 	wire(ISCSI_OP_TMF_REQ);
@@ -149,7 +141,7 @@ START_TEST(tmf_ends_what_it_covers)
 	const struct news *n;
 	uint32_t tag, early;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_on(a, LUN_1, 1);
 	open_on(b, LUN_1, 2);
 	open_on(b, LUN_2, 3);
@@ -196,7 +188,7 @@ START_TEST(failed_tmf_ends_nothing)
 	uint32_t mine, other;
 	const struct news *n;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	mine = open_on(a, LUN_1, 1);
 	other = open_on(b, LUN_1, 2);
 	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
@@ -218,7 +210,7 @@ START_TEST(late_response_is_dropped)
 {
 	uint32_t mine, other;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	mine = open_on(a, LUN_1, 1);
 	other = open_on(b, LUN_1, 2);
 	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
@@ -241,7 +233,7 @@ END_TEST
 /* A cold reset may end the connection before it is answered. */
 START_TEST(cold_reset_without_response)
 {
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_on(b, LUN_1, 2);
 	accepted(a, tmf(ISCSI_TMF_TARGET_COLD_RESET, 9, RSV), 0, 9);
 	wire(ISCSI_OP_TMF_REQ);
@@ -260,7 +252,7 @@ START_TEST(requests_wait_for_a_reset)
 {
 	uint32_t tag;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
 	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
 	accepted(b, command(READ_F, 1, 0), 0, 1);
@@ -278,7 +270,7 @@ START_TEST(requests_for_other_luns)
 	uint8_t *bhs;
 	uint32_t tag;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, tmf(ISCSI_TMF_LUN_RESET, 9, RSV), 0, 9);
 	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
 	open_on(b, LUN_2, 1);
@@ -302,7 +294,7 @@ START_TEST(own_unsent_commands_end)
 	uint8_t *bhs;
 
 	fx.window = 0;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, command(READ_F, 1, 0), 0, 1);
 	bhs = command(READ_F, 2, 0);
 	put_be64(bhs + ISCSI_OFF_LUN, LUN_2);
@@ -343,7 +335,7 @@ START_TEST(tmf_refused)
 {
 	uint8_t *bhs;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	bhs = tmf(refused[_i].function, 9, refused[_i].rtt);
 	if (!refused[_i].immediate)
 		bhs[0] &= ISCSI_OP_MASK;
@@ -364,7 +356,7 @@ START_TEST(reset_needs_access)
 	uint8_t *bhs = tmf((uint8_t)_i, 9, own ? 1 : RSV);
 	bool needs = (_i >= 2 && _i <= 7) || _i == 11;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	a->a->access = MSG_ACCESS_ALL & ~(uint32_t)MSG_ACCESS_RESET;
 	if (_i == ISCSI_TMF_ABORT_TASK) {
 		accepted(a, bhs, 0, 9);

@@ -14,14 +14,6 @@
 
 static struct sclient *a, *b;
 
-static void
-up_with_clients(void)
-{
-	fx_up();
-	a = fx_attach();
-	b = fx_attach();
-}
-
 static uint32_t
 open_sent(uint8_t flags, uint32_t itt, uint32_t edtl)
 {
@@ -64,7 +56,7 @@ START_TEST(text_is_asked_for_twice)
 	uint32_t itt;
 
 	fx.window = 1;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	fx.hold_window = true;
 	accepted(a, text_request(1, RSV), 0, 1);
 	itt = iscsi_itt(wire(ISCSI_OP_TEXT_REQ)->bhs);
@@ -89,7 +81,7 @@ START_TEST(text_of_the_dead_is_not_aborted)
 	uint32_t itt;
 
 	fx.window = 2;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, text_request(1, RSV), 0, 1);
 	itt = iscsi_itt(wire(ISCSI_OP_TEXT_REQ)->bhs);
 	if (_i == 1) {
@@ -119,7 +111,7 @@ START_TEST(target_reads_no_more)
 {
 	fx.config.limits.abort_timeout = 50;
 	fx.small = true;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_sent(READ_F, 9, 512);
 	stall(b, 1);
 	turn();
@@ -137,7 +129,7 @@ START_TEST(abort_waits_for_a_slow_reset)
 	uint32_t itt, reset, tag;
 
 	fx.config.limits.abort_timeout = 50;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_sent(READ_F, 9, 512);
 	accepted(b, tmf(ISCSI_TMF_CLEAR_ACA, 1, RSV), 0, 1);
 	reset = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
@@ -161,7 +153,7 @@ START_TEST(endless_r2ts)
 	unsigned i;
 
 	fx.small = true;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_sent(WRITE_F, 9, 1 << 20);
 	ck_assert(session_cancel(a->a, MSG_CANCEL_ITT, 9));
 	wire(ISCSI_OP_TMF_REQ);
@@ -179,7 +171,7 @@ START_TEST(vendor_opcode_answers_no_abort)
 {
 	uint32_t tag;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	open_sent(READ_F, 9, 512);
 	ck_assert(session_cancel(a->a, MSG_CANCEL_ITT, 9));
 	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
@@ -198,7 +190,7 @@ START_TEST(reject_with_a_tag)
 	const struct news *n;
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_sent(READ_F, 9, 512);
 	memcpy(rejected, fx.got.bhs, sizeof(rejected));
 	bhs = from_target(ISCSI_OP_REJECT, F, itt);
@@ -218,7 +210,7 @@ START_TEST(data_in_crumbs)
 {
 	uint32_t itt, i;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_sent(WRITE_F, 9, 4096);
 	say_r2t(itt, 7, 0, 4096);
 	news(a, NEWS_PDU, 9);
@@ -236,7 +228,7 @@ START_TEST(reserved_bits_of_data)
 	uint8_t *bhs;
 	uint32_t itt;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_sent(WRITE_F, 9, 512);
 	say_r2t(itt, 7, 0, 512);
 	news(a, NEWS_PDU, 9);
@@ -259,7 +251,7 @@ START_TEST(abort_task_on_another_lun)
 	uint32_t itt;
 	uint8_t *bhs;
 
-	up_with_clients();
+	fx_up_with(&a, &b);
 	itt = open_sent(READ_F, 9, 512);
 	bhs = tmf(ISCSI_TMF_ABORT_TASK, 1, 9);
 	put_be64(bhs + ISCSI_OFF_LUN, LUN_1 << 1);
@@ -278,7 +270,7 @@ START_TEST(huge_writes_take_turns)
 {
 	fx.hold_window = true;
 	fx.window = 1;
-	up_with_clients();
+	fx_up_with(&a, &b);
 	accepted(a, command(READ_F, 1, 0), 0, 1);
 	wire(ISCSI_OP_SCSI_CMD);
 	for (uint32_t i = 10; i < 14; i++) {

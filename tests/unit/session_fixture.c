@@ -191,6 +191,15 @@ fx_attach(void)
 }
 
 void
+fx_up_with(struct sclient **a, struct sclient **b)
+{
+	fx_up();
+	*a = fx_attach();
+	if (b != NULL)
+		*b = fx_attach();
+}
+
+void
 fx_die(struct sclient *c)
 {
 	session_detach(c->a);

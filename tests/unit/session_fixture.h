@@ -132,6 +132,8 @@ void fx_log_in(void);
 void fx_finish_login(void);
 
 struct sclient *fx_attach(void);
+/* fx_up(), with one client, or two unless `b` is NULL. */
+void fx_up_with(struct sclient **a, struct sclient **b);
 /* The client dies. */
 void fx_die(struct sclient *c);
 
@@ -206,6 +208,18 @@ void say_tmf(uint32_t itt, uint8_t response);
 void say_nop_in(uint32_t itt, uint32_t ttt);
 /* A Reject of the PDU with this header. */
 void say_reject(uint8_t reason, const uint8_t *rejected);
+
+/* The target closes the connection. */
+void hang_up(void);
+
+/* A command of a client, without data, on the wire; its tag there. */
+uint32_t open_command(struct sclient *c, uint32_t client_itt);
+
+/*
+ * The next PDU must be a Logout Request as it should be: immediate, reason 0,
+ * acknowledging all statuses.  The target answers it with this response.
+ */
+void take_logout(uint8_t response);
 
 /* Wait until the session is lost for a reason that contains `words`. */
 void lost(const char *words);

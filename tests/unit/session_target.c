@@ -305,6 +305,36 @@ say_reject(uint8_t reason, const uint8_t *rejected)
 }
 
 void
+hang_up(void)
+{
+	close(fx.peer);
+	fx.peer = -1;
+}
+
+uint32_t
+open_command(struct sclient *c, uint32_t client_itt)
+{
+	accepted(c, command(READ_F, client_itt, 0), 0, client_itt);
+	return iscsi_itt(wire(ISCSI_OP_SCSI_CMD)->bhs);
+}
+
+void
+take_logout(uint8_t response)
+{
+	const uint8_t *bhs = wire(ISCSI_OP_LOGOUT_REQ)->bhs;
+	uint8_t *rsp;
+
+	ck_assert(iscsi_is_immediate(bhs));
+	ck_assert_uint_eq(bhs[ISCSI_OFF_FLAGS], ISCSI_FLAG_FINAL);
+	ck_assert_uint_eq(fx.got.len, 0);
+	ck_assert_uint_eq(get_be32(bhs + ISCSI_OFF_EXPSTATSN), fx.statsn);
+	rsp = from_target(ISCSI_OP_LOGOUT_RSP, ISCSI_FLAG_FINAL,
+	    iscsi_itt(bhs));
+	rsp[ISCSI_OFF_RESPONSE] = response;
+	say_status(rsp, NULL, 0);
+}
+
+void
 lost(const char *words)
 {
 	UNTIL(fx.s->phase != SESSION_UP);
