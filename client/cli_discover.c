@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "client/cli.h"
+#include "client/json_of.h"
 #include "client/rpcclient.h"
 #include "client/table.h"
 
@@ -30,14 +31,6 @@ control_path(const struct cli *c)
 	if (c->opt.socket_given)
 		return c->opt.socket;
 	return path != NULL && *path != '\0' ? path : DEFAULT_CONTROL;
-}
-
-static const char *
-text_of(const json_t *js, const char *key)
-{
-	const char *text = json_string_value(json_object_get(js, key));
-
-	return text != NULL ? text : "";
 }
 
 static enum cli_status

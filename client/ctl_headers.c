@@ -9,19 +9,12 @@
 #include <time.h>
 
 #include "client/ctl_print.h"
+#include "client/json_of.h"
 #include "client/table.h"
 
 static const struct table_column columns[] = { { "TIME", false },
 	{ "DIRECTION", false }, { "PDU", false }, { "ITT", false },
 	{ "CMDSN", true }, { "STATSN", true }, { "LENGTH", true } };
-
-static const char *
-text_of(const json_t *js, const char *key)
-{
-	const char *text = json_string_value(json_object_get(js, key));
-
-	return text != NULL ? text : "";
-}
 
 /* A number, or "-" where the PDU has none. */
 static void

@@ -11,29 +11,10 @@
 
 #include "client/ctl_print.h"
 #include "client/ctl_text.h"
+#include "client/json_of.h"
 #include "client/table.h"
 
 #define COUNT(array)	(sizeof(array) / sizeof((array)[0]))
-
-static const char *
-text_of(const json_t *js, const char *key)
-{
-	const char *text = json_string_value(json_object_get(js, key));
-
-	return text != NULL ? text : "";
-}
-
-static json_int_t
-num_of(const json_t *js, const char *key)
-{
-	return json_integer_value(json_object_get(js, key));
-}
-
-static bool
-true_of(const json_t *js, const char *key)
-{
-	return json_is_true(json_object_get(js, key));
-}
 
 static int
 print_table(struct table *t, bool colours)

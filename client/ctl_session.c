@@ -12,13 +12,14 @@
 
 #include "client/ctl_exit.h"
 #include "client/ctl_session.h"
+#include "client/json_of.h"
 
 #define ACCESS		"access"
 #define INTERVAL	100u	/* ms between two questions */
 
 /* --- session add --- */
 
-/* Keys of the block whose value is a list even if it has one member. */
+/* `list`: the key takes a list, so that one value alone is one, too. */
 static bool
 put_value(json_t *block, const char *key, const char *value, bool list)
 {
@@ -102,14 +103,6 @@ now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-static const char *
-text_of(const json_t *js, const char *key)
-{
-	const char *text = json_string_value(json_object_get(js, key));
-
-	return text == NULL ? "" : text;
-}
-
 /* Whether it goes on by itself, and not only after a pause. */
 static bool
 is_on_its_way(const json_t *session)
@@ -117,8 +110,8 @@ is_on_its_way(const json_t *session)
 	const char *state = text_of(session, "state");
 
 	return strcmp(state, "stopped") != 0 &&
-	    !json_is_true(json_object_get(session, "given_up")) &&
-	    json_integer_value(json_object_get(session, "next_try_ms")) == 0;
+	    !true_of(session, "given_up") &&
+	    num_of(session, "next_try_ms") == 0;
 }
 
 static int
@@ -147,8 +140,7 @@ ctl_session_wait(const char *socket, uint32_t timeout, const char *name)
 		if (end != RPCCLIENT_OK) {
 			fprintf(stderr, "iscsimuxctl: %s\n", answer.message);
 			status = ctl_exit_status(end);
-		} else if (json_is_true(json_object_get(answer.result,
-		    "up"))) {
+		} else if (true_of(answer.result, "up")) {
 			status = CTL_EXIT_OK;
 		} else if (!is_on_its_way(answer.result)) {
 			status = complain(name, answer.result, "is not up");

@@ -37,48 +37,47 @@ struct command {
 	bool		 needed;	/* the argument */
 	ctl_print	*print;		/* NULL: it is a trace */
 	ctl_words	*words;
+	bool		 comes_up;	/* a session, later: takes --wait */
 };
 
 static ctl_words drain_words;
 
 static const struct command commands[] = {
 	{ "call", .needed = true, .print = ctl_print_json },
-	{ "client", "list", "client.list", "session", false,
-	    ctl_print_clients, NULL },
-	{ "discover", NULL, "session.discover", "portal", true,
-	    ctl_print_targets, NULL },
+	{ "client", "list", "client.list", .param = "session",
+	    .print = ctl_print_clients },
+	{ "discover", NULL, "session.discover", .param = "portal",
+	    .needed = true, .print = ctl_print_targets },
 	{ "drain", NULL, "daemon.drain", .print = ctl_print_drain,
 	    .words = drain_words },
 	{ "fault", "clear", "fault.clear", .print = ctl_print_cleared,
 	    .words = ctl_fault_clear },
-	{ "fault", "list", "fault.list", "connection", false,
-	    ctl_print_faults, NULL },
+	{ "fault", "list", "fault.list", .param = "connection",
+	    .print = ctl_print_faults },
 	{ "fault", "set", "fault.set", .print = ctl_print_fault_set,
 	    .words = ctl_fault_set },
-	{ "info", NULL, "daemon.info", NULL, false, ctl_print_info, NULL },
-	{ "log", NULL, "log.set", "level", true, ctl_print_log, NULL },
-	{ "reconnect", NULL, "session.reconnect", "session", true,
-	    ctl_print_managed, NULL },
-	{ "reload", NULL, "config.reload", NULL, false, ctl_print_reload,
-	    NULL },
+	{ "info", NULL, "daemon.info", .print = ctl_print_info },
+	{ "log", NULL, "log.set", .param = "level", .needed = true,
+	    .print = ctl_print_log },
+	{ "reconnect", NULL, "session.reconnect", .param = "session",
+	    .needed = true, .print = ctl_print_managed, .comes_up = true },
+	{ "reload", NULL, "config.reload", .print = ctl_print_reload },
 	{ "session", "add", "session.add", .print = ctl_print_managed,
-	    .words = ctl_session_add },
-	{ "session", "list", "session.list", NULL, false,
-	    ctl_print_sessions, NULL },
-	{ "session", "login", "session.login", "session", true,
-	    ctl_print_managed, NULL },
-	{ "session", "logout", "session.logout", "session", true,
-	    ctl_print_managed, NULL },
-	{ "session", "remove", "session.remove", "session", true,
-	    ctl_print_managed, NULL },
-	{ "session", "show", "session.show", "session", true,
-	    ctl_print_session, NULL },
-	{ "stats", NULL, "stats.get", "session", false, ctl_print_stats,
-	    NULL },
-	{ "stop", NULL, "daemon.stop", NULL, false, ctl_print_stop, NULL },
-	{ "trace", "list", "trace.list", NULL, false, ctl_print_traces,
-	    NULL },
-	{ "trace", NULL, "trace.start", NULL, false, NULL, NULL },
+	    .words = ctl_session_add, .comes_up = true },
+	{ "session", "list", "session.list", .print = ctl_print_sessions },
+	{ "session", "login", "session.login", .param = "session",
+	    .needed = true, .print = ctl_print_managed, .comes_up = true },
+	{ "session", "logout", "session.logout", .param = "session",
+	    .needed = true, .print = ctl_print_managed },
+	{ "session", "remove", "session.remove", .param = "session",
+	    .needed = true, .print = ctl_print_managed },
+	{ "session", "show", "session.show", .param = "session",
+	    .needed = true, .print = ctl_print_session },
+	{ "stats", NULL, "stats.get", .param = "session",
+	    .print = ctl_print_stats },
+	{ "stop", NULL, "daemon.stop", .print = ctl_print_stop },
+	{ "trace", "list", "trace.list", .print = ctl_print_traces },
+	{ "trace", NULL, "trace.start", .print = NULL },
 };
 
 struct arguments {
@@ -337,14 +336,6 @@ shows_headers(const struct arguments *args, const struct command *c)
 	    c->print == ctl_print_session;
 }
 
-static bool
-comes_up(const struct command *c)
-{
-	return c->method != NULL && (strcmp(c->method, "session.add") == 0 ||
-	    strcmp(c->method, "session.login") == 0 ||
-	    strcmp(c->method, "session.reconnect") == 0);
-}
-
 static int
 call_trace(const struct arguments *args)
 {
@@ -391,7 +382,7 @@ run(const struct arguments *args, int argc, char **argv)
 		return usage_error("there is no such command: ", argv[0]);
 	argc -= used;
 	argv += used;
-	if (args->wait && !comes_up(c))
+	if (args->wait && !c->comes_up)
 		return usage_error("-W is for session add, session login and "
 		    "reconnect", "");
 	if (for_trace(args) && c->print != NULL && !shows_headers(args, c))

@@ -166,7 +166,7 @@ async_message(struct session *s, const struct rxpdu *pdu)
 		on_drop(s, &a, e.text);
 		break;
 	case ASYNC_NEGOTIATE:
-		negotiate(s, drain_time(a.parameter[3]), e.text);
+		negotiate_begin(s, drain_time(a.parameter[3]), e.text);
 		break;
 	default:
 		if (a.code != ASYNC_SCSI && a.code < ASYNC_VENDOR_FIRST)

@@ -56,7 +56,7 @@ answer_time(const struct session *s, uint32_t within_ms)
 }
 
 void
-negotiate(struct session *s, uint32_t within_ms, const char *why)
+negotiate_begin(struct session *s, uint32_t within_ms, const char *why)
 {
 	uint8_t bhs[ISCSI_BHS_LEN] = {
 		[ISCSI_OFF_OPCODE] = ISCSI_OP_TEXT_REQ,

@@ -444,7 +444,7 @@ void async_waits_for_logout(struct session *s);
  * negotiate.c: let the target say what it wants to negotiate, or log out and
  * in again, within so much time; `why` is for the log.
  */
-void negotiate(struct session *s, uint32_t within_ms, const char *why);
+void negotiate_begin(struct session *s, uint32_t within_ms, const char *why);
 void negotiate_response(struct task *t, const struct rxpdu *pdu);
 void negotiate_rejected(struct task *t);
 void negotiate_overdue(struct task *t);

@@ -56,10 +56,17 @@ drop_connection(struct session *s)
 	keepalive_stop(s);
 }
 
-/*
- * Every task ends: what the target may have seen is unknown, what it can not
- * have seen may be sent again; or, with `hold`, waits for that.
- */
+/* What the target may have seen is unknown, what it can not have seen may be
+ * sent again. */
+static void
+tell_end(struct task *t, uint16_t reason, const char *text)
+{
+	if (t->owner != NULL)
+		task_outcome(t, t->state == TASK_SENT ? MSG_OUTCOME_UNKNOWN :
+		    MSG_OUTCOME_NOT_SENT, reason, MSG_TMF_NO_RESPONSE, text);
+}
+
+/* Every task ends but, with `hold`, those that wait for the next login. */
 static void
 end_tasks(struct session *s, const char *text, bool hold)
 {
@@ -68,14 +75,10 @@ end_tasks(struct session *s, const char *text, bool hold)
 	for (slot = router_next(s->router, NULL); slot != NULL;
 	    slot = router_next(s->router, slot)) {
 		struct task *t = (struct task *)(void *)slot;
-		bool sent = t->state == TASK_SENT;
 
 		if (hold && session_hold_keeps(t))
 			continue;
-		if (t->owner != NULL)
-			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
-			    MSG_OUTCOME_NOT_SENT, MSG_R_CONNECTION_LOST,
-			    MSG_TMF_NO_RESPONSE, text);
+		tell_end(t, MSG_R_CONNECTION_LOST, text);
 		task_free(t);
 	}
 	session_tx_clear(s);
@@ -346,10 +349,7 @@ end_tasks_early(struct session *s)
 		struct task *t = (struct task *)(void *)slot;
 		bool sent = t->state == TASK_SENT;
 
-		if (t->owner != NULL)
-			task_outcome(t, sent ? MSG_OUTCOME_UNKNOWN :
-			    MSG_OUTCOME_NOT_SENT, MSG_R_SHUTDOWN,
-			    MSG_TMF_NO_RESPONSE, "the session is stopped");
+		tell_end(t, MSG_R_SHUTDOWN, "the session is stopped");
 		/* A plug is what one of those left in its place. */
 		if (!sent && t->kind != TASK_LOGOUT && t->kind != TASK_PLUG)
 			task_free(t);
