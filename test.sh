@@ -91,7 +91,7 @@ leftovers() {
 
 # --- counting
 
-# count PASSED FAILED SKIPPED
+# count PASSED FAILED SKIPPED [WHAT FAILED]
 count() {
 	echo "$*" >>"$sums"
 }
@@ -108,7 +108,7 @@ step() {
 	printf '%-45s FAIL (%d s)\n' "$name" $((SECONDS - start))
 	echo "    the end of $log:"
 	tail -n 40 "$log" | sed 's/^/    | /'
-	count 0 1 0
+	count 0 1 0 "$name"
 	return 1
 }
 
@@ -123,7 +123,7 @@ suite() {
 	if [ "$before" -eq "$after" ]; then
 		echo "$2 $3 could not be run, the end of $log:"
 		tail -n 20 "$log" | sed 's/^/    | /'
-		count 0 1 0
+		count 0 1 0 "$2 $3"
 	fi
 }
 
@@ -211,7 +211,8 @@ do_mutants() {
 	if [ "${others:-0}" -ne 0 ]; then
 		tail -n 40 "$log" | sed 's/^/    | /'
 	fi
-	count "$killed" "${others:-0}" 0
+	count "$killed" "${others:-0}" 0 \
+	    "$([ "${others:-0}" -eq 0 ] || echo "mutants: $others")"
 }
 
 # --- the command line
@@ -260,11 +261,13 @@ left=$(leftovers 2)
 if [ -n "$left" ]; then
 	echo "processes of these tests were still alive, and are killed now:"
 	printf '%s\n' "$left" | sed 's/^/    /'
-	count 0 1 0
+	count 0 1 0 "processes were left"
 fi
 echo "$((SECONDS / 60)) min $((SECONDS % 60)) s, logs in $LOG_DIR"
 read -r passed failed skipped <<<"$(awk '{ p += $1; f += $2; s += $3 }
     END { print p + 0, f + 0, s + 0 }' "$sums")"
+# A long log is often cut; this stands at its end.
+sed -n 's/^[0-9]* [0-9]* [0-9]* \(..*\)/failed: \1/p' "$sums"
 rm -f "$sums"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -36,7 +36,7 @@ expect() {
 	fi
 }
 
-echo 1..13
+echo 1..14
 expect 'two points passed' '2 passed, 0 failed, 0 skipped' \
     'echo 1..2; echo ok 1; echo "ok 2 - with a name"'
 expect 'the plan may come last' '1 passed, 0 failed, 0 skipped' \
@@ -61,3 +61,15 @@ expect 'a script that hangs' '1 passed, 1 failed, 0 skipped' \
     'echo 1..2; echo ok 1; exec sleep 60'
 expect 'a process left behind' '1 passed, 1 failed, 0 skipped' \
     'setsid sleep 60 & echo ok 1; echo 1..1'
+
+count=$((count + 1))
+printf '%s\n' 'echo 1..2; echo ok 1; echo "not ok 2 - b"; echo "# why"; exit 1' \
+    >"$scratch/t.sh"
+"$python" "$runner" --logs "$scratch/logs" --sum "$scratch/sum" --label some \
+    "$scratch/t.sh" >/dev/null
+if sed -n '2s/.*\(not ok 2 - b: why\)$/\1/p' "$scratch/sum" | grep -q .; then
+	echo "ok $count - the file of sums names what failed"
+else
+	echo "not ok $count - the file of sums names what failed"
+	sed 's/^/# /' "$scratch/sum"
+fi

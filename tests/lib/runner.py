@@ -195,12 +195,22 @@ def judge(output, status):
     return result
 
 
+def reasons(output):
+    """The points of TAP output that failed, each with its first comment."""
+    lines = output.splitlines()
+    for line, following in zip(lines, lines[1:] + [""]):
+        if line.startswith("not ok"):
+            yield line + (f": {following[1:].strip()}"
+                          if following.startswith("#") else "")
+
+
 class Runner:
     """Runs tests, prints a line for each and keeps their logs."""
 
     def __init__(self, options):
         self.options = options
         self.total = Result()
+        self.failures = []
         self.lock = threading.Lock()
         self.running = set()
         self.stopping = False
@@ -289,6 +299,9 @@ class Runner:
         print(f"{label}{self.name_of(test):36} {mark:4} {counts} "
               f"({result.seconds:.1f} s)", flush=True)
         if result.failed:
+            name = f"{label}{self.name_of(test)}"
+            self.failures += [f"{name}: {reason}" for reason in
+                              list(reasons(output)) or [counts]]
             print(f"    the end of {path}:")
             for line in output.rstrip().splitlines()[-TAIL:]:
                 print(f"    | {line}")
@@ -334,7 +347,8 @@ def main():
     parser.add_argument("--valgrind", action="store_true", help="run compiled "
                         "programs under the command $VALGRIND")
     parser.add_argument("--sum", help="file to which the three numbers "
-                        "passed, failed, skipped are added as a line")
+                        "passed, failed, skipped are added as a line, and "
+                        "one of zeros and words for whatever failed")
     parser.add_argument("--supervise", action="store_true",
                         help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -344,8 +358,10 @@ def main():
     runner.run_all(options.tests)
     total = runner.total
     if options.sum:
-        with open(options.sum, "a", encoding="ascii") as file:
+        with open(options.sum, "a", encoding="utf-8") as file:
             print(total.passed, total.failed, total.skipped, file=file)
+            for failure in runner.failures:
+                print(0, 0, 0, failure, file=file)
     else:
         print(total)
     sys.exit(1 if total.failed else 0)
