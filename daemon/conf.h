@@ -156,6 +156,7 @@ struct config_session {
 	bool			 initial_r2t;
 	bool			 immediate_data;
 	uint32_t		 max_outstanding_r2t;
+	uint32_t		 protocol_level;
 	uint32_t		 default_time2wait;	/* s */
 	uint32_t		 default_time2retain;	/* s */
 	uint32_t		 login_pdu_timeout;	/* ms */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "daemon/config_priv.h"
+#include "proto/iscsi.h"
 
 #define KIB		1024ull
 #define MIB		(1024 * KIB)
@@ -116,6 +117,8 @@ const struct config_key config_keys[] = {
 	    RANGE(0, 3600, "2s")),
 	SESSION("default-time2retain", config_set_seconds,
 	    default_time2retain, RANGE(0, 3600, "0s")),
+	SESSION("protocol-level", config_set_count, protocol_level,
+	    RANGE(ISCSI_LEVEL_RFC7143, ISCSI_LEVEL_RFC7144, "1")),
 
 	SESSION("login-pdu-timeout", config_set_time, login_pdu_timeout,
 	    RANGE(100, HOUR, "10s")),

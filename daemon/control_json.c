@@ -139,8 +139,9 @@ control_json_session(const struct session_info *info)
 
 /* Negotiated values (RFC 7143 section 13); null before the first login. */
 static json_t *
-params_json(const struct msg_params *p)
+params_json(const struct session_info *info)
 {
+	const struct msg_params *p = &info->params;
 	struct build b;
 
 	if (p->generation == 0)
@@ -158,6 +159,7 @@ params_json(const struct msg_params *p)
 	add_num(&b, "max_burst_length", p->max_burst);
 	add_num(&b, "first_burst_length", p->first_burst);
 	add_num(&b, "max_outstanding_r2t", p->max_r2t);
+	add_num(&b, "protocol_level", info->protocol_level);
 	return finish(&b);
 }
 
@@ -176,7 +178,7 @@ control_json_session_full(const struct session_info *info)
 	    info->isid[4], info->isid[5]);
 	add_text(&b, "isid", isid);
 	add_num(&b, "tsih", info->tsih);
-	add(&b, "negotiated", params_json(&info->params));
+	add(&b, "negotiated", params_json(info));
 	return finish(&b);
 }
 

@@ -47,6 +47,7 @@ struct login_wanted {
 	uint32_t		 max_outstanding_r2t;
 	uint32_t		 time2wait;	/* seconds */
 	uint32_t		 time2retain;	/* seconds */
+	uint32_t		 protocol_level;	/* below 2: not said */
 	bool			 initial_r2t;
 	bool			 immediate_data;
 	bool			 tpgt_set;	/* insist on this one: */
@@ -71,6 +72,7 @@ struct login_result {
 	uint32_t	time2wait;
 	uint32_t	time2retain;
 	uint32_t	error_recovery_level;
+	uint32_t	protocol_level;	/* iSCSIProtocolLevel */
 	bool		initial_r2t;
 	bool		immediate_data;
 	bool		data_pdu_in_order;

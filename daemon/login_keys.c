@@ -78,6 +78,7 @@ login_key_in_discovery(enum login_key id)
 	case LOGIN_KEY_MAX_RECV_DSL:
 	case LOGIN_KEY_TIME2WAIT:
 	case LOGIN_KEY_TIME2RETAIN:
+	case LOGIN_KEY_PROTOCOL_LEVEL:
 		return true;
 	default:
 		return false;
@@ -144,6 +145,9 @@ login_keys_init(struct login_keys *k, const struct login_wanted *wanted)
 	offer[LOGIN_KEY_DATA_PDU_IN_ORDER] = 1;
 	offer[LOGIN_KEY_DATA_SEQUENCE_IN_ORDER] = 1;
 	offer[LOGIN_KEY_ERROR_RECOVERY_LEVEL] = 0;
+	offer[LOGIN_KEY_PROTOCOL_LEVEL] =
+	    wanted->protocol_level > ISCSI_LEVEL_RFC7143 ?
+	    wanted->protocol_level : ISCSI_LEVEL_RFC7143;
 	/* Some targets refuse values out of range even when irrelevant. */
 	for (id = 0; id < LOGIN_KEYS; id++) {
 		offer[id] = clamp(id, offer[id]);
@@ -162,6 +166,16 @@ login_key_put(struct text_writer *w, enum login_key id, uint32_t value)
 		text_put_number(w, login_key_rules[id].name, value);
 }
 
+/* A target need not see a key that came late only to hear the default. */
+static bool
+is_offered(const struct login_keys *k, enum login_key id)
+{
+	if (id == LOGIN_KEY_PROTOCOL_LEVEL &&
+	    k->offer[id] == login_key_rules[id].def)
+		return false;
+	return !k->discovery || login_key_in_discovery(id);
+}
+
 void
 login_keys_offer(struct login_keys *k, enum iscsi_stage stage,
     struct text_writer *w)
@@ -172,8 +186,7 @@ login_keys_offer(struct login_keys *k, enum iscsi_stage stage,
 	for (id = 0; id < LOGIN_KEYS; id++) {
 		rule = &login_key_rules[id];
 		if (rule->stage != stage ||
-		    k->state[id] != LOGIN_KEY_UNTOUCHED ||
-		    (k->discovery && !login_key_in_discovery(id)))
+		    k->state[id] != LOGIN_KEY_UNTOUCHED || !is_offered(k, id))
 			continue;
 		if (rule->kind == LOGIN_KIND_LIST)
 			text_put(w, rule->name, k->list[id]);
@@ -240,6 +253,7 @@ fill_result(const struct login_keys *k, struct login_result *r)
 	r->time2wait = value[LOGIN_KEY_TIME2WAIT];
 	r->time2retain = value[LOGIN_KEY_TIME2RETAIN];
 	r->error_recovery_level = value[LOGIN_KEY_ERROR_RECOVERY_LEVEL];
+	r->protocol_level = value[LOGIN_KEY_PROTOCOL_LEVEL];
 	r->initial_r2t = value[LOGIN_KEY_INITIAL_R2T] != 0;
 	r->immediate_data = value[LOGIN_KEY_IMMEDIATE_DATA] != 0;
 	r->data_pdu_in_order = value[LOGIN_KEY_DATA_PDU_IN_ORDER] != 0;

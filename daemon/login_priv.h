@@ -106,7 +106,9 @@ int login_redirect_read(struct login_redirect *r, bool *usable,
 	X(DATA_SEQUENCE_IN_ORDER, "DataSequenceInOrder", OR,		\
 	    OPERATIONAL, 1, 0, 1)					\
 	X(ERROR_RECOVERY_LEVEL, "ErrorRecoveryLevel", MIN, OPERATIONAL,	\
-	    0, 0, 2)
+	    0, 0, 2)							\
+	X(PROTOCOL_LEVEL, "iSCSIProtocolLevel", MIN, OPERATIONAL,	\
+	    ISCSI_LEVEL_RFC7143, 0, 31)
 
 enum login_key {
 #define X(id, name, kind, stage, def, least, greatest) LOGIN_KEY_##id,
@@ -180,8 +182,8 @@ struct login_keys {
 void login_keys_init(struct login_keys *k, const struct login_wanted *wanted);
 
 /*
- * Does a discovery session negotiate it (RFC 7143 section 13)?  Those others
- * are not offered there, for some targets refuse or misread them.
+ * Does a discovery session negotiate it (RFC 7143 section 13)?  The others are
+ * not offered there, for some targets refuse or misread them.
  */
 bool login_key_in_discovery(enum login_key id);
 

@@ -12,8 +12,6 @@
 #include "daemon/login_priv.h"
 
 #define VALUE_SHOWN	64	/* bytes of a target's value in a message */
-#define PROTOCOL_LEVEL	1	/* RFC 7143 */
-#define PROTOCOL_LEVEL_MAX	31
 
 /*
  * Keys of RFC 7143 that we never offer, and what a proposal is answered; NULL
@@ -154,6 +152,44 @@ take_list_proposal(struct login_keys *k, enum login_key id,
 	return 0;
 }
 
+/*
+ * iSCSIProtocolLevel (section 13.24), the smaller number of which wins.  It is
+ * younger than RFC 3720: a target need not know it, and no login fails because
+ * of a proposal that is none.
+ */
+static int
+propose_level(struct login_keys *k, const struct text_pair *pair,
+    struct text_writer *answers)
+{
+	const enum login_key id = LOGIN_KEY_PROTOCOL_LEVEL;
+	uint32_t level;
+
+	if (login_is_refusal(pair))
+		return 0;
+	if (!login_key_read(id, pair, &level)) {
+		text_put(answers, login_key_rules[id].name, "Reject");
+		return 0;
+	}
+	k->value[id] = login_key_combine(id, k->offer[id], level);
+	k->state[id] = LOGIN_KEY_SETTLED;
+	login_key_put(answers, id, k->value[id]);
+	return 0;
+}
+
+static int
+answer_level(struct login_keys *k, const struct text_pair *pair,
+    struct login_why *why)
+{
+	const enum login_key id = LOGIN_KEY_PROTOCOL_LEVEL;
+	uint32_t level = login_key_rules[id].def;
+
+	if (!login_is_refusal(pair) && read_value(id, pair, &level, why) != 0)
+		return LOGIN_E_FAILED;
+	k->value[id] = login_key_combine(id, k->offer[id], level);
+	k->state[id] = LOGIN_KEY_SETTLED;
+	return 0;
+}
+
 static int
 take_proposal(struct login_keys *k, enum login_key id,
     const struct text_pair *pair, struct text_writer *answers,
@@ -216,22 +252,6 @@ take_alias(struct login_keys *k, const struct text_pair *pair)
 	k->target_alias[len] = '\0';
 }
 
-/*
- * We are at the level of RFC 7143, whose section 13.24 has the smaller number
- * win; an answer above it would promise what RFC 7144 adds.
- */
-static void
-answer_level(const struct text_pair *pair, struct text_writer *answers)
-{
-	uint64_t level;
-
-	if (text_number(pair, PROTOCOL_LEVEL_MAX, &level) != 0)
-		text_put(answers, "iSCSIProtocolLevel", "Reject");
-	else
-		text_put_number(answers, "iSCSIProtocolLevel",
-		    level < PROTOCOL_LEVEL ? level : PROTOCOL_LEVEL);
-}
-
 /* A key that is none of ours; there is no answer to an answer. */
 static void
 take_other(const struct text_pair *pair, struct text_writer *answers)
@@ -255,10 +275,6 @@ take_other(const struct text_pair *pair, struct text_writer *answers)
 		    "Reject");
 		return;
 	}
-	if (text_key_is(pair, "iSCSIProtocolLevel")) {
-		answer_level(pair, answers);
-		return;
-	}
 	memcpy(key, pair->key, pair->key_len);
 	key[pair->key_len] = '\0';
 	text_put(answers, key, "NotUnderstood");
@@ -273,8 +289,12 @@ take_negotiated(struct login_keys *k, enum login_key id,
 		return take_declaration(k, id, pair, why);
 	switch (k->state[id]) {
 	case LOGIN_KEY_UNTOUCHED:
+		if (id == LOGIN_KEY_PROTOCOL_LEVEL)
+			return propose_level(k, pair, answers);
 		return take_proposal(k, id, pair, answers, why);
 	case LOGIN_KEY_OFFERED:
+		if (id == LOGIN_KEY_PROTOCOL_LEVEL)
+			return answer_level(k, pair, why);
 		if (login_is_refusal(pair))
 			return take_refusal(k, id, pair, why);
 		if (login_key_rules[id].kind == LOGIN_KIND_LIST)

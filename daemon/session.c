@@ -275,6 +275,7 @@ session_info_get(struct session *s, struct session_info *out)
 		.window = s->phase == SESSION_UP ? sn_window_room(&s->sn) : 0,
 		.tsih = s->tsih,
 		.params = s->params,
+		.protocol_level = s->protocol_level,
 		.up = s->phase == SESSION_UP,
 	};
 	session_redirect_info(s, out);

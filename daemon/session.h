@@ -124,6 +124,7 @@ struct session_info {
 	uint8_t			 isid[6];
 	uint16_t		 tsih;
 	struct msg_params	 params;
+	uint32_t		 protocol_level;	/* iSCSIProtocolLevel */
 	bool			 up;
 };
 

@@ -267,6 +267,7 @@ struct session {
 	struct sn		 sn;
 	struct router		*router;
 	struct msg_params	 params;	/* of the latest login */
+	uint32_t		 protocol_level;	/* and that, too */
 	uint16_t		 tsih;
 	uint8_t			 isid[6];
 

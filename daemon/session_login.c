@@ -45,6 +45,7 @@ make_login(struct session *s)
 		.max_outstanding_r2t = c->max_outstanding_r2t,
 		.time2wait = c->default_time2wait,
 		.time2retain = c->default_time2retain,
+		.protocol_level = c->protocol_level,
 		.initial_r2t = c->initial_r2t,
 		.immediate_data = c->immediate_data,
 		.tpgt_set = c->tpgt_set,
@@ -185,6 +186,7 @@ take_params(struct session *s, const struct login_result *r)
 {
 	s->tsih = r->tsih;
 	s->time2wait = r->time2wait;
+	s->protocol_level = r->protocol_level;
 	s->params = (struct msg_params){
 		.generation = s->params.generation + 1,
 		.flags = (r->initial_r2t ? MSG_PARAM_INITIAL_R2T : 0) |

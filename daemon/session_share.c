@@ -147,6 +147,7 @@ take_params(struct session *s, const struct msg_raw_params *p)
 	s->raw_flags = p->flags & (MSG_RAW_BIG_ENDIAN | MSG_RAW_MANUAL |
 	    MSG_RAW_SHOW_DIGESTS | MSG_RAW_UNCHECKED);
 	s->tsih = p->tsih;
+	s->protocol_level = ISCSI_LEVEL_RFC7143;
 	s->time2wait = 2;
 	memcpy(s->isid, p->isid, sizeof(s->isid));
 }

@@ -127,6 +127,15 @@ enum iscsi_stage {
 	ISCSI_STAGE_FULL_FEATURE = 3
 };
 
+/* TMF Response: what a query asked for is there (RFC 7144). */
+#define ISCSI_TMF_SUCCEEDED	7
+
+/* Values of iSCSIProtocolLevel (RFC 7143 section 13.24, RFC 7144). */
+enum iscsi_level {
+	ISCSI_LEVEL_RFC7143 = 1,
+	ISCSI_LEVEL_RFC7144 = 2
+};
+
 /* Task management functions (RFC 7143 section 11.5.1, RFC 7144). */
 enum iscsi_tmf {
 	ISCSI_TMF_ABORT_TASK = 1,
@@ -137,7 +146,7 @@ enum iscsi_tmf {
 	ISCSI_TMF_TARGET_WARM_RESET = 6,
 	ISCSI_TMF_TARGET_COLD_RESET = 7,
 	ISCSI_TMF_TASK_REASSIGN = 8,
-	/* Only with iSCSIProtocolLevel 2. */
+	/* Only with ISCSI_LEVEL_RFC7144. */
 	ISCSI_TMF_QUERY_TASK = 9,
 	ISCSI_TMF_QUERY_TASK_SET = 10,
 	ISCSI_TMF_NEXUS_RESET = 11,
@@ -149,6 +158,7 @@ enum iscsi_offset {
 	ISCSI_OFF_OPCODE = 0,
 	ISCSI_OFF_FLAGS = 1,
 	ISCSI_OFF_RESPONSE = 2,		/* SCSI, TMF, Logout Response; Reject */
+	ISCSI_OFF_PRIORITY = 2,		/* SCSI Command, by RFC 7144 */
 	ISCSI_OFF_STATUS = 3,		/* SCSI Response, Data-In with S */
 	ISCSI_OFF_AHS = 4,		/* TotalAHSLength, words of 4 bytes */
 	ISCSI_OFF_DSL = 5,		/* DataSegmentLength, 24 bits */

@@ -106,6 +106,7 @@ START_TEST(session_defaults)
 	ck_assert(!s->initial_r2t);
 	ck_assert(s->immediate_data);
 	ck_assert_uint_eq(s->max_outstanding_r2t, 1);
+	ck_assert_uint_eq(s->protocol_level, 1);
 	ck_assert_uint_eq(s->default_time2wait, 2);
 	ck_assert_uint_eq(s->default_time2retain, 0);
 	ck_assert_uint_eq(s->text_timeout, 30000);
@@ -192,7 +193,8 @@ START_TEST(all_session_keys)
 	    "max-burst-length = 512\n first-burst-length = 512\n"
 	    "initial-r2t = yes\n immediate-data = no\n"
 	    "max-outstanding-r2t = 16\n default-time2wait = 60m\n"
-	    "default-time2retain = 20000ms\ntext-timeout = 2m");
+	    "default-time2retain = 20000ms\ntext-timeout = 2m\n"
+	    "protocol-level = 2");
 	ck_assert(s->isid_set);
 	ck_assert_mem_eq(s->isid, isid, sizeof(isid));
 	ck_assert_uint_eq(s->connect_timeout, 1000);
@@ -216,6 +218,7 @@ START_TEST(all_session_keys)
 	ck_assert_uint_eq(s->max_outstanding_r2t, 16);
 	ck_assert_uint_eq(s->default_time2wait, 3600);
 	ck_assert_uint_eq(s->default_time2retain, 20);
+	ck_assert_uint_eq(s->protocol_level, 2);
 	ck_assert_uint_eq(s->text_timeout, 120000);
 	fixture_free(&fx);
 }

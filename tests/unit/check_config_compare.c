@@ -78,6 +78,8 @@ static const struct {
 	    PLACE "default-time2wait = 7s" },
 	{ CONFIG_BLOCK_SESSION, "default-time2retain",
 	    PLACE "default-time2retain = 7s" },
+	{ CONFIG_BLOCK_SESSION, "protocol-level",
+	    PLACE "protocol-level = 2" },
 	{ CONFIG_BLOCK_SESSION, "login-pdu-timeout",
 	    PLACE "login-pdu-timeout = 7s" },
 	{ CONFIG_BLOCK_SESSION, "reconnect-max",

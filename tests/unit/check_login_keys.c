@@ -17,7 +17,7 @@ START_TEST(test_good_login)
 	ck_assert_str_eq(described(), "hd=0 dd=0 send=16384 recv=262144 "
 	    "max_burst=262144 first_burst=65536 r2t=1 conn=1 t2w=2 t2r=20 "
 	    "erl=0 initial_r2t=1 immediate=1 pdu_order=1 seq_order=1 "
-	    "tsih=18193 tpgt=1/1 alias=.");
+	    "level=1 tsih=18193 tpgt=1/1 alias=.");
 	ck_assert_uint_eq(login_status(login), 0);
 	/* The machine is at its end and stays there. */
 	ck_assert_int_eq(answer(OP_END, "Nonsense"), LOGIN_DONE);
@@ -346,6 +346,51 @@ START_TEST(test_auth_method)
 }
 END_TEST
 
+/* Level 2 comes only of an offer and an answer that both say so. */
+START_TEST(test_protocol_level)
+{
+	static const struct {
+		uint32_t wanted;
+		const char *line;
+		const char *result;	/* NULL: the login fails */
+	} rows[] = {
+		{ 0, NULL, "level=1 " },
+		{ 1, NULL, "level=1 " },
+		{ 1, "iSCSIProtocolLevel=2", "level=1 " },
+		{ 2, NULL, "level=1 " },
+		{ 2, "iSCSIProtocolLevel=2", "level=2 " },
+		{ 2, "iSCSIProtocolLevel=0x2", "level=2 " },
+		{ 2, "iSCSIProtocolLevel=31", "level=2 " },
+		{ 2, "iSCSIProtocolLevel=1", "level=1 " },
+		{ 2, "iSCSIProtocolLevel=0", "level=0 " },
+		{ 2, "iSCSIProtocolLevel=Reject", "level=1 " },
+		{ 2, "iSCSIProtocolLevel=Irrelevant", "level=1 " },
+		{ 2, "iSCSIProtocolLevel=NotUnderstood", "level=1 " },
+		{ 2, "iSCSIProtocolLevel=32", NULL },
+		{ 2, "iSCSIProtocolLevel=two", NULL },
+		{ 2, "iSCSIProtocolLevel=", NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *row = rows[i].line != NULL ? rows[i].line : "none";
+		enum login_verdict verdict;
+
+		wanted.protocol_level = rows[i].wanted;
+		verdict = run_but(rows[i].line);
+		ck_assert_msg(said_lines("iSCSIProtocolLevel=2\n") ==
+		    (rows[i].wanted == 2), "%s: %s", row, said);
+		ck_assert_uint_eq(said_lines("iSCSIProtocolLevel="),
+		    rows[i].wanted == 2);
+		if (rows[i].result == NULL) {
+			assert_failed(verdict, "no number from 0 to 31", row);
+			continue;
+		}
+		ck_assert_int_eq(verdict, LOGIN_DONE);
+		assert_has(described(), rows[i].result, row);
+	}
+}
+END_TEST
+
 /* A target without portal group tag, as some are. */
 START_TEST(test_no_portal_group_tag)
 {
@@ -398,6 +443,7 @@ add_keys(Suite *suite)
 	tcase_add_test(tcase, test_digest_required);
 	tcase_add_test(tcase, test_digest_rejected_with_success);
 	tcase_add_test(tcase, test_auth_method);
+	tcase_add_test(tcase, test_protocol_level);
 	tcase_add_test(tcase, test_target_alias_is_bounded);
 	tcase_add_test(tcase, test_no_portal_group_tag);
 }

@@ -493,6 +493,39 @@ START_TEST(test_key_twice)
 }
 END_TEST
 
+/* The target proposes the level itself, before we have offered ours. */
+START_TEST(test_protocol_level_proposed)
+{
+	static const struct {
+		const char *text;
+		const char *answer;
+		const char *level;
+	} rows[] = {
+		{ "iSCSIProtocolLevel=2\n", "iSCSIProtocolLevel=2\n",
+		    "level=2 " },
+		{ "iSCSIProtocolLevel=31\n", "iSCSIProtocolLevel=2\n",
+		    "level=2 " },
+		{ "iSCSIProtocolLevel=1\n", "iSCSIProtocolLevel=1\n",
+		    "level=1 " },
+	};
+
+	wanted.protocol_level = 2;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		begin();
+		ask();
+		ck_assert_int_eq(answer(SEC, rows[i].text), LOGIN_SEND);
+		said[0] = '\0';
+		ask();
+		ck_assert_str_eq(said, rows[i].answer);
+		ck_assert_int_eq(answer(SEC_END, SEC_GOOD), LOGIN_SEND);
+		ask();
+		ck_assert_uint_eq(said_lines("iSCSIProtocolLevel="), 1);
+		ck_assert_int_eq(answer(OP_END, good_but(NULL)), LOGIN_DONE);
+		assert_has(described(), rows[i].level, rows[i].text);
+	}
+}
+END_TEST
+
 static TCase *
 add_case(Suite *suite, const char *name)
 {
@@ -514,6 +547,7 @@ add_proposals(Suite *suite)
 	tcase_add_test(tcase, test_declaration_before_ours);
 	tcase_add_test(tcase, test_foreign_keys);
 	tcase_add_test(tcase, test_key_twice);
+	tcase_add_test(tcase, test_protocol_level_proposed);
 }
 
 static void

@@ -214,14 +214,15 @@ described(void)
 
 	(void)snprintf(text, sizeof(text), "hd=%d dd=%d send=%u recv=%u "
 	    "max_burst=%u first_burst=%u r2t=%u conn=%u t2w=%u t2r=%u erl=%u "
-	    "initial_r2t=%d immediate=%d pdu_order=%d seq_order=%d tsih=%u "
+	    "initial_r2t=%d immediate=%d pdu_order=%d seq_order=%d level=%u "
+	    "tsih=%u "
 	    "tpgt=%u/%d alias=%s.", r->header_digest, r->data_digest,
 	    r->send_dsl, r->recv_dsl, r->max_burst, r->first_burst,
 	    r->max_outstanding_r2t, r->max_connections, r->time2wait,
 	    r->time2retain, r->error_recovery_level, r->initial_r2t,
 	    r->immediate_data, r->data_pdu_in_order,
-	    r->data_sequence_in_order, r->tsih, r->tpgt, r->have_tpgt,
-	    r->target_alias);
+	    r->data_sequence_in_order, r->protocol_level, r->tsih, r->tpgt,
+	    r->have_tpgt, r->target_alias);
 	return text;
 }
 
