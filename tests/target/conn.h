@@ -35,6 +35,7 @@ struct params {
 	uint32_t	max_burst;
 	uint32_t	first_burst;
 	uint32_t	max_r2t;
+	uint32_t	protocol_level;
 };
 
 enum conn_phase {

@@ -81,6 +81,8 @@ key_own(const struct options *o, enum key_id id)
 		return o->first_burst;
 	case K_MAX_R2T:
 		return o->max_r2t;
+	case K_PROTOCOL_LEVEL:
+		return o->protocol_level;
 	case K_TIME2WAIT:
 		return 0;	/* ready again at once: the greater wins */
 	case K_HEADER_DIGEST:
@@ -91,7 +93,6 @@ key_own(const struct options *o, enum key_id id)
 	case K_DATA_SEQUENCE_IN_ORDER:
 	case K_ERROR_RECOVERY_LEVEL:
 	case K_TASK_REPORTING:
-	case K_PROTOCOL_LEVEL:
 	case K_COUNT:
 		break;
 	}
@@ -126,6 +127,9 @@ key_store(struct params *p, enum key_id id, uint32_t value)
 	case K_MAX_R2T:
 		p->max_r2t = value;
 		break;
+	case K_PROTOCOL_LEVEL:
+		p->protocol_level = value;
+		break;
 	case K_MAX_CONNECTIONS:
 	case K_TIME2WAIT:
 	case K_TIME2RETAIN:
@@ -133,7 +137,6 @@ key_store(struct params *p, enum key_id id, uint32_t value)
 	case K_DATA_SEQUENCE_IN_ORDER:
 	case K_ERROR_RECOVERY_LEVEL:
 	case K_TASK_REPORTING:
-	case K_PROTOCOL_LEVEL:
 	case K_COUNT:
 		break;
 	}

@@ -30,6 +30,8 @@ static const char help[] =
 "  --max-burst BYTES       MaxBurstLength (default 1M)\n"
 "  --first-burst BYTES     FirstBurstLength (default 256K)\n"
 "  --max-outstanding-r2t N 1 to 16 (default 4)\n"
+"  --protocol-level N      iSCSIProtocolLevel, 1 or 2 (default 1); 2 for the\n"
+"                          task management functions of RFC 7144\n"
 "  --header-digest WHAT    none, crc32c (demanded) or any (default any)\n"
 "  --data-digest WHAT      the same\n"
 "  --queue-depth N         commands of one session (default 256)\n"
@@ -56,7 +58,8 @@ static const char help[] =
 enum option_id {
 	OPT_PORTAL = 256, OPT_TARGET_NAME, OPT_LUNS, OPT_SIZE, OPT_BLOCK_SIZE,
 	OPT_INITIAL_R2T, OPT_IMMEDIATE_DATA, OPT_MAX_RECV_DSL, OPT_MAX_BURST,
-	OPT_FIRST_BURST, OPT_MAX_R2T, OPT_HEADER_DIGEST, OPT_DATA_DIGEST,
+	OPT_FIRST_BURST, OPT_MAX_R2T, OPT_PROTOCOL_LEVEL, OPT_HEADER_DIGEST,
+	OPT_DATA_DIGEST,
 	OPT_QUEUE_DEPTH, OPT_PHASE_COLLAPSE, OPT_TEXT_SPLIT, OPT_TEXT_WHOLE,
 	OPT_ADVERTISE, OPT_FIRST_STATSN,
 	OPT_CHAP_USER, OPT_CHAP_SECRET, OPT_CHAP_OWN_USER,
@@ -76,6 +79,7 @@ static const struct option longopts[] = {
 	{ "max-burst", required_argument, NULL, OPT_MAX_BURST },
 	{ "first-burst", required_argument, NULL, OPT_FIRST_BURST },
 	{ "max-outstanding-r2t", required_argument, NULL, OPT_MAX_R2T },
+	{ "protocol-level", required_argument, NULL, OPT_PROTOCOL_LEVEL },
 	{ "header-digest", required_argument, NULL, OPT_HEADER_DIGEST },
 	{ "data-digest", required_argument, NULL, OPT_DATA_DIGEST },
 	{ "queue-depth", required_argument, NULL, OPT_QUEUE_DEPTH },
@@ -108,6 +112,7 @@ options_default(struct options *o)
 	o->max_burst = 1u << 20;
 	o->first_burst = 256u << 10;
 	o->max_r2t = 4;
+	o->protocol_level = ISCSI_LEVEL_RFC7143;
 	o->header_digest = DIGEST_ANY;
 	o->data_digest = DIGEST_ANY;
 	o->queue_depth = 256;
@@ -230,6 +235,9 @@ take(struct options *o, int id, const char *arg)
 		return parse_u32(arg, 512, ISCSI_DSL_MAX, &o->first_burst);
 	case OPT_MAX_R2T:
 		return parse_u32(arg, 1, 16, &o->max_r2t);
+	case OPT_PROTOCOL_LEVEL:
+		return parse_u32(arg, ISCSI_LEVEL_RFC7143, ISCSI_LEVEL_RFC7144,
+		    &o->protocol_level);
 	case OPT_HEADER_DIGEST:
 		return parse_digest(arg, &o->header_digest);
 	case OPT_DATA_DIGEST:

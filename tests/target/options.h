@@ -34,6 +34,7 @@ struct options {
 	uint32_t		 max_burst;
 	uint32_t		 first_burst;
 	uint32_t		 max_r2t;	/* MaxOutstandingR2T */
+	uint32_t		 protocol_level;
 	enum digest_policy	 header_digest;
 	enum digest_policy	 data_digest;
 	uint32_t		 queue_depth;	/* commands of one session */

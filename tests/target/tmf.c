@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Task management (RFC 7143 sections 4.2.3, 11.5 and 11.6).
+ * Task management (RFC 7143 sections 4.2.3, 11.5 and 11.6, RFC 7144).
  */
 #include "config.h"
 
@@ -13,17 +13,32 @@ enum tmf_response {
 	TMF_COMPLETE = 0,
 	TMF_NO_TASK = 1,
 	TMF_NO_LUN = 2,
-	TMF_UNSUPPORTED = 5
+	TMF_UNSUPPORTED = 5,
+	TMF_SUCCEEDED = ISCSI_TMF_SUCCEEDED
 };
 
+#define OFF_INFORMATION	8	/* Additional Response Information: 3 bytes */
+
+/* With the unit attention `asc`, if there is one. */
 static void
-tmf_respond(struct conn *c, uint32_t itt, enum tmf_response response)
+tmf_inform(struct conn *c, uint32_t itt, enum tmf_response response,
+    uint16_t asc)
 {
 	struct out *o = out_new(c, ISCSI_OP_TMF_RSP);
 
 	o->bhs[ISCSI_OFF_RESPONSE] = (uint8_t)response;
 	put_be32(o->bhs + ISCSI_OFF_ITT, itt);
+	if (asc != 0) {
+		o->bhs[OFF_INFORMATION] = SCSI_KEY_UNIT_ATTENTION;
+		put_be16(o->bhs + OFF_INFORMATION + 1, asc);
+	}
 	out_queue(c, o, SN_CONSUME);
+}
+
+static void
+tmf_respond(struct conn *c, uint32_t itt, enum tmf_response response)
+{
+	tmf_inform(c, itt, response, 0);
 }
 
 void
@@ -36,7 +51,13 @@ tmf_wait_done(struct conn *c, struct tmf_wait *wait)
 	free(wait);
 }
 
-/* RefCmdSN is the task's, or the request's own if the task was immediate. */
+/* The task's, or the request's own if the task was immediate. */
+static uint32_t
+ref_cmdsn(const struct conn *c, const struct task *k)
+{
+	return k->immediate ? get_be32(c->rx.bhs + ISCSI_OFF_CMDSN) : k->cmdsn;
+}
+
 static int
 abort_task(struct conn *c)
 {
@@ -53,8 +74,7 @@ abort_task(struct conn *c)
 		}
 	} else if (k->lun != iscsi_lun(bhs)) {
 		return conn_tolerate(c, "ABORT TASK with another LUN");
-	} else if (ref != (k->immediate ? get_be32(bhs + ISCSI_OFF_CMDSN) :
-	    k->cmdsn)) {
+	} else if (ref != ref_cmdsn(c, k)) {
 		return conn_tolerate(c, "ABORT TASK with RefCmdSN %08x, the "
 		    "task has %08x", ref, k->cmdsn);
 	} else if (k->state != TASK_ENDED) {
@@ -65,12 +85,61 @@ abort_task(struct conn *c)
 	return 0;
 }
 
+static int
+query_task(struct conn *c)
+{
+	const uint8_t *bhs = c->rx.bhs;
+	const struct task *k = task_find(c, get_be32(bhs + ISCSI_OFF_RTT));
+
+	if (k != NULL && (k->lun != iscsi_lun(bhs) ||
+	    get_be32(bhs + ISCSI_OFF_REFCMDSN) != ref_cmdsn(c, k)))
+		return conn_tolerate(c, "QUERY TASK with another LUN or "
+		    "RefCmdSN than the task has");
+	tmf_respond(c, iscsi_itt(bhs), k != NULL && k->state != TASK_ENDED ?
+	    TMF_SUCCEEDED : TMF_COMPLETE);
+	return 0;
+}
+
+static bool
+has_task_on(const struct conn *c, uint64_t lun)
+{
+	const struct task *k;
+
+	TAILQ_FOREACH(k, &c->tasks, link)
+		if (k->lun == lun && k->state != TASK_ENDED)
+			return true;
+	return false;
+}
+
+/* What the initiator has on a LUN: tasks, or a unit attention. */
+static int
+query_lun(struct conn *c, uint8_t function)
+{
+	uint64_t lun = iscsi_lun(c->rx.bhs);
+	uint32_t number = (uint32_t)(lun >> 48) & 0x3fff;
+	uint16_t asc = 0;
+	bool there;
+
+	if (number >= c->target->options.luns) {
+		tmf_respond(c, iscsi_itt(c->rx.bhs), TMF_NO_LUN);
+		return 0;
+	}
+	if (function == ISCSI_TMF_QUERY_ASYNC_EVENT)
+		asc = c->ua[number];
+	there = function == ISCSI_TMF_QUERY_TASK_SET ? has_task_on(c, lun) :
+	    asc != 0;
+	tmf_inform(c, iscsi_itt(c->rx.bhs), there ? TMF_SUCCEEDED :
+	    TMF_COMPLETE, asc);
+	return 0;
+}
+
 /* A cold one leaves it to the initiator to close the connection. */
 static bool
-is_target_reset(uint8_t function)
+is_for_all_luns(uint8_t function)
 {
 	return function == ISCSI_TMF_TARGET_WARM_RESET ||
-	    function == ISCSI_TMF_TARGET_COLD_RESET;
+	    function == ISCSI_TMF_TARGET_COLD_RESET ||
+	    function == ISCSI_TMF_NEXUS_RESET;
 }
 
 /* End the tasks of `c` on `lun`, or on all. */
@@ -105,14 +174,16 @@ end_task_sets(struct conn *c, uint8_t function, struct tmf_wait *wait)
 {
 	uint64_t lun = iscsi_lun(c->rx.bhs);
 	uint32_t number = (uint32_t)(lun >> 48) & 0x3fff;
-	bool all = is_target_reset(function);
+	bool all = is_for_all_luns(function);
+	bool nexus = function == ISCSI_TMF_NEXUS_RESET;
 	bool reset = all || function == ISCSI_TMF_LUN_RESET;
 	struct conn *other;
 
 	(void)end_tasks(c, lun, all, wait);
 	if (reset)
-		unit_attention(c, number, all, SCSI_ASC_RESET);
-	if (function == ISCSI_TMF_ABORT_TASK_SET)
+		unit_attention(c, number, all, nexus ? SCSI_ASC_NEXUS_LOSS :
+		    SCSI_ASC_RESET);
+	if (nexus || function == ISCSI_TMF_ABORT_TASK_SET)
 		return;
 	TAILQ_FOREACH(other, &c->target->conns, link) {
 		if (other == c)
@@ -134,7 +205,7 @@ abort_many(struct conn *c, uint8_t function)
 	uint32_t number = (uint32_t)(iscsi_lun(c->rx.bhs) >> 48) & 0x3fff;
 	struct tmf_wait *wait;
 
-	if (!is_target_reset(function) &&
+	if (!is_for_all_luns(function) &&
 	    number >= c->target->options.luns) {
 		tmf_respond(c, iscsi_itt(c->rx.bhs), TMF_NO_LUN);
 		return 0;
@@ -159,6 +230,24 @@ tmf_waiting(const struct conn *c, uint32_t itt)
 	return false;
 }
 
+/* What RFC 7144 adds. */
+static int
+at_level_2(struct conn *c, uint8_t function)
+{
+	if (c->params.protocol_level < ISCSI_LEVEL_RFC7144) {
+		tmf_respond(c, iscsi_itt(c->rx.bhs), TMF_UNSUPPORTED);
+		return 0;
+	}
+	switch (function) {
+	case ISCSI_TMF_QUERY_TASK:
+		return query_task(c);
+	case ISCSI_TMF_NEXUS_RESET:
+		return abort_many(c, function);
+	default:
+		return query_lun(c, function);
+	}
+}
+
 int
 tmf_header(struct conn *c)
 {
@@ -175,6 +264,7 @@ tmf_header(struct conn *c)
 		    iscsi_itt(bhs));
 	if (function != ISCSI_TMF_ABORT_TASK &&
 	    function != ISCSI_TMF_TASK_REASSIGN &&
+	    function != ISCSI_TMF_QUERY_TASK &&
 	    get_be32(bhs + ISCSI_OFF_RTT) != ISCSI_TAG_NONE)
 		return conn_tolerate(c, "task management function %u with "
 		    "a Referenced Task Tag", function);
@@ -187,6 +277,11 @@ tmf_header(struct conn *c)
 	case ISCSI_TMF_TARGET_WARM_RESET:
 	case ISCSI_TMF_TARGET_COLD_RESET:
 		return abort_many(c, function);
+	case ISCSI_TMF_QUERY_TASK:
+	case ISCSI_TMF_QUERY_TASK_SET:
+	case ISCSI_TMF_NEXUS_RESET:
+	case ISCSI_TMF_QUERY_ASYNC_EVENT:
+		return at_level_2(c, function);
 	default:
 		tmf_respond(c, iscsi_itt(bhs), TMF_UNSUPPORTED);
 		return 0;
