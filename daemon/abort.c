@@ -38,6 +38,7 @@ is_in_scope(const struct task *t, const struct task *tmf)
 		return t->lun == tmf->lun;
 	case ISCSI_TMF_TARGET_WARM_RESET:
 	case ISCSI_TMF_TARGET_COLD_RESET:
+	case ISCSI_TMF_NEXUS_RESET:
 		return true;
 	default:
 		return false;
@@ -90,7 +91,8 @@ abort_holds_all(const struct task *tmf)
 {
 	return tmf != NULL && tmf->kind == TASK_CLIENT &&
 	    (tmf->function == ISCSI_TMF_TARGET_WARM_RESET ||
-	    tmf->function == ISCSI_TMF_TARGET_COLD_RESET);
+	    tmf->function == ISCSI_TMF_TARGET_COLD_RESET ||
+	    tmf->function == ISCSI_TMF_NEXUS_RESET);
 }
 
 /*
@@ -370,10 +372,31 @@ abort_response(struct task *abort, uint8_t response)
 		abort_cut_data(t);
 }
 
+bool
+abort_names_task(uint8_t function)
+{
+	return function == ISCSI_TMF_ABORT_TASK ||
+	    function == ISCSI_TMF_QUERY_TASK;
+}
+
 /*
- * A client's ABORT TASK: find the task it means.  Returns true if the request
- * must go to the target; else the daemon answers it at the end of the turn,
- * because the task was never sent or is not one of the client's.
+ * The daemon's answer to a function about a task that the target does not
+ * have: unsent, or NULL for none.
+ */
+static uint8_t
+answer_for(const struct task *tmf, const struct task *t)
+{
+	if (tmf->function == ISCSI_TMF_ABORT_TASK)
+		return t != NULL ? 0 : 1;
+	/* What waits here is not lost, which the client wants to know. */
+	return t != NULL && t->end == TASK_END_NONE ?
+	    ISCSI_TMF_SUCCEEDED : 0;
+}
+
+/*
+ * A client's ABORT TASK or QUERY TASK: find the task it means.  Returns true
+ * if the request must go to the target; else the daemon answers it at the end
+ * of the turn, because the task was never sent or is not one of the client's.
  */
 bool
 abort_request(struct task *tmf)
@@ -384,18 +407,18 @@ abort_request(struct task *tmf)
 	/* Of a task on another LUN the target would deny all knowledge. */
 	if (t != NULL && t->lun != tmf->lun)
 		t = NULL;
-	if (t != NULL && t != tmf && t->state == TASK_SENT) {
+	if (t == tmf)
+		t = NULL;
+	if (t != NULL && t->state == TASK_SENT) {
 		tmf->ref_itt = t->slot.itt;
 		tmf->ref_cmdsn = t->cmdsn;
 		tmf->ref_immediate = t->immediate;
 		return true;
 	}
 	tmf->synthetic = true;
-	tmf->synthetic_response = 1;
-	if (t != NULL && t != tmf) {
-		tmf->synthetic_response = 0;
+	tmf->synthetic_response = answer_for(tmf, t);
+	if (t != NULL && tmf->function == ISCSI_TMF_ABORT_TASK)
 		abort_task(t, TASK_END_CANCELLED);
-	}
 	task_end_later(tmf);
 	return false;
 }
@@ -449,6 +472,21 @@ announce_reset(const struct task *tmf, const char *what)
 	session_event(tmf->session, &e, tmf->owner);
 }
 
+/* Others only ask, or clear a condition. */
+static bool
+ends_tasks(uint8_t function)
+{
+	switch (function) {
+	case ISCSI_TMF_CLEAR_ACA:
+	case ISCSI_TMF_QUERY_TASK:
+	case ISCSI_TMF_QUERY_TASK_SET:
+	case ISCSI_TMF_QUERY_ASYNC_EVENT:
+		return false;
+	default:
+		return true;
+	}
+}
+
 /*
  * A client's task management function was answered: end every task that it
  * concluded without a response of its own.
@@ -461,9 +499,10 @@ abort_tmf_response(struct task *tmf, uint8_t response)
 	char what[MSG_TEXT_MAX / 2 + 1];
 	struct router_slot *slot;
 
-	describe(tmf, what, sizeof(what));
-	if (!(one ? concludes(response) : response == 0))
+	if (!ends_tasks(tmf->function) ||
+	    !(one ? concludes(response) : response == 0))
 		return;
+	describe(tmf, what, sizeof(what));
 	for (slot = router_next(s->router, NULL); slot != NULL;
 	    slot = router_next(s->router, slot)) {
 		struct task *t = (struct task *)(void *)slot;
@@ -471,6 +510,6 @@ abort_tmf_response(struct task *tmf, uint8_t response)
 		if (is_affected(t, tmf))
 			end_affected(t, tmf, what);
 	}
-	if (!one && tmf->function != ISCSI_TMF_CLEAR_ACA)
+	if (!one)
 		announce_reset(tmf, what);
 }

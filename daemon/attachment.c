@@ -172,14 +172,15 @@ charge_for(const struct session *s, const struct txpdu *pdu)
 }
 
 /*
- * Fields that only mean something with iSCSIProtocolLevel 2, which is not
- * negotiated, and reserved bits (RFC 7144 section 5).
+ * Reserved bits.  Whether a command may have a priority is seen when it goes
+ * out, for the session may have logged in anew by then.
  */
 static void
 clear_reserved(uint8_t *bhs)
 {
 	bhs[ISCSI_OFF_OPCODE] &= ISCSI_OP_MASK | ISCSI_IMMEDIATE;
-	bhs[2] = 0;
+	if (iscsi_opcode(bhs) != ISCSI_OP_SCSI_CMD)
+		bhs[2] = 0;
 	bhs[3] = 0;
 }
 
@@ -215,7 +216,7 @@ open_task(struct attachment *a, struct txpdu *pdu, uint64_t cookie,
 	if (burst > 0)
 		task_watch_progress(t);
 	if (t->opcode != ISCSI_OP_TMF_REQ ||
-	    t->function != ISCSI_TMF_ABORT_TASK || abort_request(t))
+	    !abort_names_task(t->function) || abort_request(t))
 		session_tx_request(t);
 	return true;
 }

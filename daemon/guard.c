@@ -127,9 +127,29 @@ check_command(const struct session *s, const struct txpdu *pdu,
 	    check_unsolicited(s, bhs, why);
 }
 
+/* What RFC 7144 adds; says what is to be done to get it. */
+static bool
+check_level(const struct session *s, uint8_t function, struct refusal *why)
+{
+	const struct config_session *c = s->config;
+
+	if (s->protocol_level >= ISCSI_LEVEL_RFC7144)
+		return true;
+	if (c->protocol_level >= ISCSI_LEVEL_RFC7144 && !s->shared)
+		return guard_no(why, MSG_R_NOT_SUPPORTED, "%s needs "
+		    "iSCSIProtocolLevel 2, the target of session %s agreed "
+		    "to %" PRIu32 " only", iscsi_tmf_name(function), c->name,
+		    s->protocol_level);
+	return guard_no(why, MSG_R_NOT_SUPPORTED, "%s needs "
+	    "iSCSIProtocolLevel 2, which session %s has not negotiated%s",
+	    iscsi_tmf_name(function), c->name, s->shared ? "" : ": set "
+	    "protocol-level = 2 in its configuration");
+}
+
 /* Task management functions of RFC 7143 and RFC 7144. */
 static bool
-check_function(uint8_t function, struct refusal *why)
+check_function(const struct session *s, uint8_t function,
+    struct refusal *why)
 {
 	if (function >= ISCSI_TMF_ABORT_TASK &&
 	    function <= ISCSI_TMF_TARGET_COLD_RESET)
@@ -139,9 +159,7 @@ check_function(uint8_t function, struct refusal *why)
 		    "error recovery level 2, the session has 0");
 	if (function >= ISCSI_TMF_QUERY_TASK &&
 	    function <= ISCSI_TMF_QUERY_ASYNC_EVENT)
-		return guard_no(why, MSG_R_NOT_SUPPORTED, "%s needs "
-		    "iSCSIProtocolLevel 2, which the session has not "
-		    "negotiated", iscsi_tmf_name(function));
+		return check_level(s, function, why);
 	return guard_no(why, MSG_R_NOT_SUPPORTED, "there is no task "
 	    "management function %u", function);
 }
@@ -182,9 +200,9 @@ check_tmf(const struct session *s, uint32_t access, const uint8_t *bhs,
 		    "your own tasks: you need the access 'reset' to session "
 		    "%s, by a rule with allow = { write, reset } or all",
 		    iscsi_tmf_name(function), s->config->name);
-	if (!check_function(function, why))
+	if (!check_function(s, function, why))
 		return false;
-	if (function != ISCSI_TMF_ABORT_TASK && rtt != ISCSI_TAG_NONE)
+	if (!abort_names_task(function) && rtt != ISCSI_TAG_NONE)
 		return guard_no(why, MSG_R_BAD_FIELD, "the Referenced Task "
 		    "Tag must be 0xffffffff for %s", iscsi_tmf_name(function));
 	return true;

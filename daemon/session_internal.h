@@ -431,6 +431,8 @@ void abort_orphan(struct task *t);
 void abort_watch_queue(struct session *s);
 void abort_overdue(struct task *t);
 void abort_response(struct task *abort, uint8_t response);
+/* Is the function about one task, which its Referenced Task Tag names? */
+bool abort_names_task(uint8_t function);
 bool abort_request(struct task *tmf);
 void abort_tmf_response(struct task *tmf, uint8_t response);
 bool abort_holds(const struct task *tmf, const struct task *t);

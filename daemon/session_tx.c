@@ -231,7 +231,7 @@ session_tx_daemon(struct session *s, enum task_kind kind, const uint8_t *bhs,
 static void
 stamp_tmf(struct task *t, uint8_t *bhs)
 {
-	bool one = t->function == ISCSI_TMF_ABORT_TASK;
+	bool one = abort_names_task(t->function);
 	uint32_t ref = t->ref_immediate ? t->cmdsn : t->ref_cmdsn;
 
 	put_be32(bhs + ISCSI_OFF_RTT, one ? t->ref_itt : ISCSI_TAG_NONE);
@@ -255,7 +255,10 @@ commit_burst(struct task *t)
 	STAILQ_CONCAT(&t->session->bursts, &t->unsolicited);
 }
 
-/* The request goes to the pump. */
+/*
+ * The request goes to the pump.  It may have waited for a login that no longer
+ * has room for a Command Priority (RFC 7144 section 5).
+ */
 static struct txpdu *
 commit(struct task *t)
 {
@@ -264,6 +267,8 @@ commit(struct task *t)
 
 	task_unqueue(t);
 	t->pdu = NULL;
+	if (s->protocol_level < ISCSI_LEVEL_RFC7144)
+		pdu->bhs[ISCSI_OFF_PRIORITY] = 0;
 	put_be32(pdu->bhs + ISCSI_OFF_ITT, t->slot.itt);
 	sn_stamp(&s->sn, pdu->bhs);
 	t->cmdsn = get_be32(pdu->bhs + ISCSI_OFF_CMDSN);

@@ -125,7 +125,18 @@ static const struct {
 	{ ISCSI_TMF_LUN_RESET, false, false },
 	{ ISCSI_TMF_TARGET_WARM_RESET, true, false },
 	{ ISCSI_TMF_TARGET_COLD_RESET, true, false },
+	{ ISCSI_TMF_QUERY_TASK_SET, false, true },
+	{ ISCSI_TMF_NEXUS_RESET, true, false },
+	{ ISCSI_TMF_QUERY_ASYNC_EVENT, false, true },
 };
+
+/* Two clients of a session at iSCSIProtocolLevel 2. */
+static void
+up_at_level_2(void)
+{
+	fx_up_with(&a, &b);
+	fx.s->protocol_level = ISCSI_LEVEL_RFC7144;
+}
 
 /* What is said of whose function it was. */
 static void
@@ -141,7 +152,7 @@ START_TEST(tmf_ends_what_it_covers)
 	const struct news *n;
 	uint32_t tag, early;
 
-	fx_up_with(&a, &b);
+	up_at_level_2();
 	open_on(a, LUN_1, 1);
 	open_on(b, LUN_1, 2);
 	open_on(b, LUN_2, 3);
@@ -176,6 +187,75 @@ START_TEST(tmf_ends_what_it_covers)
 		return;
 	}
 	no_news(a);
+	no_news(b);
+}
+END_TEST
+
+/* Its tags are mapped as those of ABORT TASK, but nothing ends. */
+START_TEST(query_task)
+{
+	static const uint8_t responses[] = { 0, 1, ISCSI_TMF_SUCCEEDED };
+	uint32_t mine, other;
+	const struct news *n;
+
+	up_at_level_2();
+	a->a->access = MSG_ACCESS_ALL & ~(uint32_t)MSG_ACCESS_RESET;
+	other = open_on(b, LUN_1, 5);
+	mine = open_on(a, LUN_1, 5);
+	accepted(a, tmf(ISCSI_TMF_QUERY_TASK, 6, 5), 0, 6);
+	wire(ISCSI_OP_TMF_REQ);
+	ck_assert_uint_eq(fx.got.bhs[1], F | ISCSI_TMF_QUERY_TASK);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_RTT), mine);
+	ck_assert_uint_eq(get_be32(fx.got.bhs + ISCSI_OFF_REFCMDSN), 2);
+	say_tmf(iscsi_itt(fx.got.bhs), responses[_i]);
+	n = news(a, NEWS_PDU, 6);
+	ck_assert_uint_eq(n->bhs[ISCSI_OFF_RESPONSE], responses[_i]);
+	ck_assert_uint_eq(n->flags, 0);
+	no_news(a);
+	say_good(mine);
+	news(a, NEWS_PDU, 5);
+	say_good(other);
+	news(b, NEWS_PDU, 5);
+	no_news(b);
+}
+END_TEST
+
+/* The daemon knows of what the target can not: no one else's, unsent, none. */
+START_TEST(query_task_that_the_target_lacks)
+{
+	fx.window = 0;
+	up_at_level_2();
+	accepted(a, command(READ_F, 1, 0), 0, 1);
+	accepted(b, command(READ_F, 2, 0), 0, 2);
+	accepted(a, tmf(ISCSI_TMF_QUERY_TASK, 6, 1), 0, 6);
+	synthetic(a, 6, ISCSI_TMF_SUCCEEDED);
+	accepted(a, tmf(ISCSI_TMF_QUERY_TASK, 7, 2), 0, 7);
+	synthetic(a, 7, 0);
+	accepted(a, tmf(ISCSI_TMF_QUERY_TASK, 8, 8), 0, 8);
+	synthetic(a, 8, 0);
+	wire_quiet();
+	ck_assert_uint_eq(session_open_tasks(a->a), 1);
+	ck_assert_uint_eq(session_open_tasks(b->a), 1);
+}
+END_TEST
+
+/* What the target says of an event comes to the client as it is. */
+START_TEST(additional_response_information)
+{
+	const struct news *n;
+	uint8_t *bhs;
+
+	up_at_level_2();
+	accepted(a, tmf(ISCSI_TMF_QUERY_ASYNC_EVENT, 6, RSV), 0, 6);
+	wire(ISCSI_OP_TMF_REQ);
+	ck_assert_uint_eq(iscsi_lun(fx.got.bhs), LUN_1);
+	bhs = from_target(ISCSI_OP_TMF_RSP, F, iscsi_itt(fx.got.bhs));
+	bhs[ISCSI_OFF_RESPONSE] = ISCSI_TMF_SUCCEEDED;
+	memcpy(bhs + 8, "\x16\x29\x00", 3);
+	say_status(bhs, NULL, 0);
+	n = news(a, NEWS_PDU, 6);
+	ck_assert_uint_eq(n->bhs[ISCSI_OFF_RESPONSE], ISCSI_TMF_SUCCEEDED);
+	ck_assert_mem_eq(n->bhs + 8, "\x16\x29\x00", 3);
 	no_news(b);
 }
 END_TEST
@@ -264,7 +344,11 @@ START_TEST(requests_wait_for_a_reset)
 }
 END_TEST
 
-/* Only those for that LUN, unless it is the target that is reset. */
+static const uint8_t resets[] = {
+	ISCSI_TMF_TARGET_WARM_RESET, ISCSI_TMF_NEXUS_RESET
+};
+
+/* Only those for that LUN, unless it is the target or nexus that is reset. */
 START_TEST(requests_for_other_luns)
 {
 	uint8_t *bhs;
@@ -276,7 +360,8 @@ START_TEST(requests_for_other_luns)
 	open_on(b, LUN_2, 1);
 	wire_quiet();
 	say_tmf(tag, 0);
-	accepted(a, tmf(ISCSI_TMF_TARGET_WARM_RESET, 10, RSV), 0, 10);
+	fx.s->protocol_level = ISCSI_LEVEL_RFC7144;
+	accepted(a, tmf(resets[_i], 10, RSV), 0, 10);
 	tag = iscsi_itt(wire(ISCSI_OP_TMF_REQ)->bhs);
 	bhs = command(READ_F, 2, 0);
 	put_be64(bhs + ISCSI_OFF_LUN, LUN_2);
@@ -349,6 +434,38 @@ START_TEST(tmf_refused)
 }
 END_TEST
 
+/* Whose turn it is to do something about a level below 2. */
+START_TEST(level_is_refused_in_words)
+{
+	fx.sconf.protocol_level = _i == 1 ? 2 : 1;
+	fx_up_with(&a, &b);
+	fx.s->shared = _i == 2;
+	ck_assert_int_eq(submit(a, tmf(ISCSI_TMF_QUERY_TASK, 9, 1), 0, 9),
+	    SUBMIT_REFUSED);
+	ck_assert_uint_eq(fx.why.reason, MSG_R_NOT_SUPPORTED);
+	ck_assert_int_eq(strstr(fx.why.text, "set protocol-level = 2") != NULL,
+	    _i == 0);
+	ck_assert_int_eq(strstr(fx.why.text, "agreed to 1 only") != NULL,
+	    _i == 1);
+	fx.s->shared = false;
+}
+END_TEST
+
+static const uint8_t without_tag[] = {
+	ISCSI_TMF_QUERY_TASK_SET, ISCSI_TMF_NEXUS_RESET,
+	ISCSI_TMF_QUERY_ASYNC_EVENT
+};
+
+START_TEST(referenced_tag_is_refused)
+{
+	up_at_level_2();
+	ck_assert_int_eq(submit(a, tmf(without_tag[_i], 9, 1), 0, 9),
+	    SUBMIT_REFUSED);
+	ck_assert_uint_eq(fx.why.reason, MSG_R_BAD_FIELD);
+	wire_quiet();
+}
+END_TEST
+
 /* Without the access 'reset', by number of the function. */
 START_TEST(reset_needs_access)
 {
@@ -380,16 +497,23 @@ add_tests(TCase *tc)
 	tcase_add_test(tc, abort_task_refused_by_target);
 	tcase_add_loop_test(tc, tmf_ends_what_it_covers, 0,
 	    sizeof(functions) / sizeof(functions[0]));
+	tcase_add_loop_test(tc, query_task, 0, 3);
+	tcase_add_test(tc, query_task_that_the_target_lacks);
+	tcase_add_test(tc, additional_response_information);
 	tcase_add_loop_test(tc, failed_tmf_ends_nothing, 0,
 	    sizeof(failures) / sizeof(failures[0]));
 	tcase_add_test(tc, late_response_is_dropped);
 	tcase_add_test(tc, cold_reset_without_response);
 	tcase_add_test(tc, requests_wait_for_a_reset);
-	tcase_add_test(tc, requests_for_other_luns);
+	tcase_add_loop_test(tc, requests_for_other_luns, 0,
+	    sizeof(resets) / sizeof(resets[0]));
 	tcase_add_test(tc, own_unsent_commands_end);
 	tcase_add_loop_test(tc, reset_needs_access, 1, 13);
 	tcase_add_loop_test(tc, tmf_refused, 0,
 	    sizeof(refused) / sizeof(refused[0]));
+	tcase_add_loop_test(tc, level_is_refused_in_words, 0, 3);
+	tcase_add_loop_test(tc, referenced_tag_is_refused, 0,
+	    sizeof(without_tag) / sizeof(without_tag[0]));
 }
 
 int

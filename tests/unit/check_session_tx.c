@@ -195,13 +195,14 @@ START_TEST(command_is_not_touched)
 }
 END_TEST
 
-/* Command priority and its like need iSCSIProtocolLevel 2. */
+/* Only the Command Priority is not reserved, and at level 2. */
 START_TEST(reserved_bytes_are_cleared)
 {
 	uint8_t *bhs;
 	struct sclient *c;
 
 	fx_up();
+	fx.s->protocol_level = (uint32_t)_i;
 	c = fx_attach();
 	bhs = command(READ_F, 1, 0);
 	bhs[0] |= 0x80;
@@ -210,8 +211,12 @@ START_TEST(reserved_bytes_are_cleared)
 	accepted(c, bhs, 0, 1);
 	wire(ISCSI_OP_SCSI_CMD);
 	ck_assert_uint_eq(fx.got.bhs[0], ISCSI_OP_SCSI_CMD);
-	ck_assert_uint_eq(fx.got.bhs[2], 0);
+	ck_assert_uint_eq(fx.got.bhs[2], _i < 2 ? 0 : 0x77);
 	ck_assert_uint_eq(fx.got.bhs[3], 0);
+	bhs = nop_out(true, 2);
+	bhs[2] = 0x77;
+	accepted(c, bhs, 0, 2);
+	ck_assert_uint_eq(wire(ISCSI_OP_NOP_OUT)->bhs[2], 0);
 }
 END_TEST
 
@@ -514,7 +519,7 @@ main(void)
 	tcase_add_test(tc, expstatsn_is_that_of_the_write);
 	tcase_add_loop_test(tc, statsn_gap_drops_the_connection, 0, 2);
 	tcase_add_loop_test(tc, command_is_not_touched, 0, 2);
-	tcase_add_test(tc, reserved_bytes_are_cleared);
+	tcase_add_loop_test(tc, reserved_bytes_are_cleared, 0, 4);
 	tcase_add_test(tc, response_is_not_touched);
 	tcase_add_test(tc, cancelled_while_queued_leaves_no_hole);
 	tcase_add_test(tc, cancelled_while_stamped_is_plugged);
