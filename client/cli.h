@@ -34,7 +34,8 @@ enum cli_status {
 enum cli_target {
 	CLI_TARGET_NONE,	/* a LUN */
 	CLI_TARGET_WARM,
-	CLI_TARGET_COLD
+	CLI_TARGET_COLD,
+	CLI_TARGET_NEXUS	/* the session's own part of it */
 };
 
 /* What the command line says; sizes in bytes, times in ms. */
@@ -63,6 +64,7 @@ struct cli_options {
 	bool		 clear_task_set;	/* abort */
 	bool		 clear_aca;
 	enum cli_target	 target;	/* reset */
+	bool		 event;		/* query */
 };
 
 struct cli {
@@ -214,6 +216,7 @@ enum cli_status cli_write(struct cli *c);
 enum cli_status cli_submit(struct cli *c);
 enum cli_status cli_abort(struct cli *c);
 enum cli_status cli_reset(struct cli *c);
+enum cli_status cli_query(struct cli *c);
 enum cli_status cli_raw(struct cli *c);
 enum cli_status cli_discover(struct cli *c);
 

@@ -77,7 +77,15 @@ static const struct command commands[] = {
 	    "Resets a logical unit, for all clients and initiators.\n\n"
 	    "  -T, --target warm|cold the whole target instead; cold also "
 	    "ends its\n"
-	    "                         connections\n" },
+	    "                         connections\n"
+	    "               nexus     what this session has at the target (I_T "
+	    "NEXUS\n"
+	    "                         RESET, RFC 7144)\n" },
+	{ "query", NEEDS_LUN, "E", cli_query, "SESSION/LUN",
+	    "Asks whether the session has a task on a logical unit (RFC "
+	    "7144).\n\n"
+	    "  -E, --event            or a unit attention (QUERY ASYNCHRONOUS "
+	    "EVENT)\n" },
 	{ "submit", NEEDS_PDU, "", cli_submit, "SESSION[/LUN] PDU...",
 	    "Sends one PDU and shows what comes back, field by field.\n\n"
 	    "A PDU is its bytes in hexadecimal, or its name and fields, as "

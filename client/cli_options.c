@@ -32,6 +32,7 @@ static const struct option options[] = {
 	{ "adopt-fd", required_argument, NULL, 'A' },
 	{ "chunk", required_argument, NULL, 'b' },
 	{ "clear-aca", no_argument, NULL, 'C' },
+	{ "event", no_argument, NULL, 'E' },
 	{ "clear-task-set", no_argument, NULL, 'K' },
 	{ "count", required_argument, NULL, 'c' },
 	{ "credentials", required_argument, NULL, 'a' },
@@ -69,7 +70,8 @@ cli_option_name(int letter)
 		['A'] = "--adopt-fd", ['P'] = "--portal",
 		['f'] = "--script", ['a'] = "--credentials",
 		['L'] = "--login", ['C'] = "--clear-aca",
-		['K'] = "--clear-task-set", ['T'] = "--target" };
+		['K'] = "--clear-task-set", ['T'] = "--target",
+		['E'] = "--event" };
 
 	return names[letter];
 }
@@ -169,6 +171,8 @@ parse_target(const char *text, enum cli_target *target)
 		*target = CLI_TARGET_WARM;
 	else if (strcmp(text, "cold") == 0)
 		*target = CLI_TARGET_COLD;
+	else if (strcmp(text, "nexus") == 0)
+		*target = CLI_TARGET_NEXUS;
 	else
 		return false;
 	return true;
@@ -232,7 +236,7 @@ take_value(struct cli_options *o, int letter, const char *value)
 		    NULL : "bytes, at most 256K";
 	case 'T':
 		return parse_target(value, &o->target) ? NULL :
-		    "warm or cold";
+		    "warm, cold or nexus";
 	case 'S':
 		o->socket = value;
 		o->socket_given = true;
@@ -264,6 +268,9 @@ take_switch(struct cli_options *o, int letter)
 		break;
 	case 'C':
 		o->clear_aca = true;
+		break;
+	case 'E':
+		o->event = true;
 		break;
 	case 'K':
 		o->clear_task_set = true;
@@ -309,7 +316,7 @@ cli_options(struct cli_options *o, int argc, char **argv, char *given,
 	int letter;
 
 	set_defaults(o);
-	while ((letter = getopt_long(argc, argv, "a:A:b:c:Cf:hi:jKl:Lo:p:P:q:"
+	while ((letter = getopt_long(argc, argv, "a:A:b:c:CEf:hi:jKl:Lo:p:P:q:"
 	    "s:S:t:T:vVwx", options, NULL)) != -1) {
 		/* The rest is still to be put behind the options. */
 		if (letter == 'h' || letter == 'V') {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Commands of task management: abort and reset.  Each sends one function, once,
- * and tells what the target says to it.
+ * Commands of task management: abort, reset and query.  Each sends one function,
+ * once, and tells what the target says to it.
  */
 #include "config.h"
 
@@ -32,9 +32,20 @@ unanswered(struct cli *c, const char *name, const struct iscsimux_result *r)
 	return cli_fail(c, status, "%s: %s", name, why);
 }
 
-static enum cli_status
-show(struct cli *c, const char *name, const struct iscsimux_result *r)
+/* The target did what it was asked; to a query both are an answer. */
+static bool
+is_done(enum iscsimux_tmf function, uint8_t response)
 {
+	return response == 0 || (response == ISCSI_TMF_SUCCEEDED &&
+	    (function == ISCSIMUX_TMF_QUERY_TASK_SET ||
+	    function == ISCSIMUX_TMF_QUERY_ASYNC_EVENT));
+}
+
+static enum cli_status
+show(struct cli *c, enum iscsimux_tmf function,
+    const struct iscsimux_result *r)
+{
+	const char *name = iscsi_tmf_name((uint8_t)function);
 	const char *said = iscsi_tmf_response_name(r->response);
 
 	if (r->outcome != ISCSIMUX_COMPLETED)
@@ -43,7 +54,7 @@ show(struct cli *c, const char *name, const struct iscsimux_result *r)
 		json_object_update_new(c->report, json_pack("{s:s, s:i, s:s}",
 		    "function", name, "response", r->response,
 		    "response_name", said));
-	if (r->response != 0)
+	if (!is_done(function, r->response))
 		return cli_fail(c, CLI_FAILED, "%s: %s", name, said);
 	if (c->report == NULL)
 		printf("%s: %s\n", name, said);
@@ -62,8 +73,9 @@ manage(struct cli *c, enum iscsimux_tmf function, bool target)
 	int r;
 
 	if (!target && !c->lun_given)
-		return cli_fail(c, CLI_USAGE, "which LUN? %s reaches the tasks "
-		    "of all clients there: write %s/LUN", name, c->session);
+		return cli_fail(c, CLI_USAGE, "which LUN? %s is about the "
+		    "tasks of all clients there: write %s/LUN", name,
+		    c->session);
 	if (target && c->lun_given)
 		return cli_fail(c, CLI_USAGE, "%s is for all LUNs: write %s",
 		    name, c->session);
@@ -79,7 +91,7 @@ manage(struct cli *c, enum iscsimux_tmf function, bool target)
 	cli_await(c, &a, cli_now() + c->opt.timeout + CLI_GRACE);
 	if (c->interrupts > 0)
 		return cli_fail_interrupted(c);
-	return show(c, name, &a.result);
+	return show(c, function, &a.result);
 }
 
 enum cli_status
@@ -101,7 +113,16 @@ cli_reset(struct cli *c)
 		return manage(c, ISCSIMUX_TMF_TARGET_WARM_RESET, true);
 	case CLI_TARGET_COLD:
 		return manage(c, ISCSIMUX_TMF_TARGET_COLD_RESET, true);
+	case CLI_TARGET_NEXUS:
+		return manage(c, ISCSIMUX_TMF_NEXUS_RESET, true);
 	default:
 		return manage(c, ISCSIMUX_TMF_LUN_RESET, false);
 	}
+}
+
+enum cli_status
+cli_query(struct cli *c)
+{
+	return manage(c, c->opt.event ? ISCSIMUX_TMF_QUERY_ASYNC_EVENT :
+	    ISCSIMUX_TMF_QUERY_TASK_SET, false);
 }

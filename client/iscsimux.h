@@ -488,7 +488,7 @@ int iscsimux_nop(struct iscsimux *h, const void *data, size_t len,
     void *reply, size_t reply_size, uint32_t deadline_ms,
     iscsimux_done_fn *done, void *cookie, uint64_t *id);
 
-/* Task management functions (RFC 7143 section 11.5.1). */
+/* Task management functions (RFC 7143 section 11.5.1, RFC 7144). */
 enum iscsimux_tmf {
 	ISCSIMUX_TMF_ABORT_TASK = 1,
 	ISCSIMUX_TMF_ABORT_TASK_SET = 2,
@@ -496,21 +496,27 @@ enum iscsimux_tmf {
 	ISCSIMUX_TMF_CLEAR_TASK_SET = 4,
 	ISCSIMUX_TMF_LUN_RESET = 5,
 	ISCSIMUX_TMF_TARGET_WARM_RESET = 6,
-	ISCSIMUX_TMF_TARGET_COLD_RESET = 7
+	ISCSIMUX_TMF_TARGET_COLD_RESET = 7,
+	/* Only on sessions with iSCSIProtocolLevel 2. */
+	ISCSIMUX_TMF_QUERY_TASK = 9,
+	ISCSIMUX_TMF_QUERY_TASK_SET = 10,
+	ISCSIMUX_TMF_NEXUS_RESET = 11,
+	ISCSIMUX_TMF_QUERY_ASYNC_EVENT = 12
 };
 
 struct iscsimux_management {
 	enum iscsimux_tmf	function;
-	uint8_t			lun[8];	/* ABORT_TASK uses the task's */
-	uint64_t		task;	/* ABORT_TASK: the task's id */
+	uint8_t			lun[8];	/* of a task: the task's is used */
+	uint64_t		task;	/* ABORT_TASK, QUERY_TASK: its id */
 	uint32_t		deadline_ms;
 };
 
 /*
  * Send a Task Management Function Request.  result.response is the target's
- * answer; 0 means function complete.  All but ABORT_TASK reach other clients'
- * tasks too and need access for it.  Returns as iscsimux_execute(), and
- * -ENOENT if `task` has ended already.
+ * answer; 0 means function complete.  A query ends nothing: to it 7, function
+ * succeeded, is yes, and 0 is no.  All others but ABORT_TASK reach other
+ * clients' tasks too and need access for it.  Returns as iscsimux_execute(),
+ * and -ENOENT if `task` has ended already.
  */
 int iscsimux_manage(struct iscsimux *h, const struct iscsimux_management *m,
     iscsimux_done_fn *done, void *cookie, uint64_t *id);

@@ -212,6 +212,16 @@ iscsimux_nop(struct iscsimux *h, const void *data, size_t len, void *reply,
 	return 0;
 }
 
+/* TASK REASSIGN would need another connection. */
+static bool
+is_function(enum iscsimux_tmf function)
+{
+	return (function >= ISCSIMUX_TMF_ABORT_TASK &&
+	    function <= ISCSIMUX_TMF_TARGET_COLD_RESET) ||
+	    (function >= ISCSIMUX_TMF_QUERY_TASK &&
+	    function <= ISCSIMUX_TMF_QUERY_ASYNC_EVENT);
+}
+
 int
 iscsimux_manage(struct iscsimux *h, const struct iscsimux_management *m,
     iscsimux_done_fn *done, void *cookie, uint64_t *id)
@@ -221,10 +231,10 @@ iscsimux_manage(struct iscsimux *h, const struct iscsimux_management *m,
 	struct lib_slot *slot;
 	int r;
 
-	if (done == NULL || m->function < ISCSIMUX_TMF_ABORT_TASK ||
-	    m->function > ISCSIMUX_TMF_TARGET_COLD_RESET)
+	if (done == NULL || !is_function(m->function))
 		return -EINVAL;
-	if (m->function == ISCSIMUX_TMF_ABORT_TASK) {
+	if (m->function == ISCSIMUX_TMF_ABORT_TASK ||
+	    m->function == ISCSIMUX_TMF_QUERY_TASK) {
 		task = lib_slot_find(h, m->task);
 		if (task == NULL || !lib_is_task(task))
 			return -ENOENT;

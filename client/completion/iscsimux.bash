@@ -27,6 +27,7 @@ _iscsimux_options() {
 	discover)	echo --credentials --login ;;
 	abort)		echo --clear-aca --clear-task-set ;;
 	reset)		echo --target ;;
+	query)		echo --event ;;
 	raw)		echo --adopt-fd --portal --script ;;
 	esac
 	echo --help --json --socket --timeout --verbose --version
@@ -59,7 +60,7 @@ _iscsimux() {
 		return
 		;;
 	-T|--target)
-		mapfile -t COMPREPLY < <(compgen -W 'warm cold' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'warm cold nexus' -- "$cur")
 		return
 		;;
 	-[abAciloPqst]|--adopt-fd|--chunk|--count|--credentials|--interval|\
@@ -75,7 +76,7 @@ _iscsimux() {
 	case ${#given[@]}:${given[0]} in
 	0:*)
 		mapfile -t COMPREPLY < <(compgen -W 'abort capacity discover
-		    inquiry list luns ping raw read reset submit wait
+		    inquiry list luns ping query raw read reset submit wait
 		    write' -- "$cur")
 		;;
 	1:discover|1:list|1:raw)

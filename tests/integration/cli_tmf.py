@@ -64,6 +64,27 @@ def failures():
           "^iscsimux: CLEAR ACA: task management function not supported$")
 
 
+@test("the functions of RFC 7144: a query's yes and no, the reset of a nexus")
+def level_2():
+    target = RamTarget("--luns", 2, "--protocol-level", 2)
+    daemon = Daemon(session("disk", target.portals[0], target.iqn,
+                            protocol_level=2))
+    daemon.wait_up("disk")
+    for args, said in (
+            (("query", "disk/1"), "QUERY TASK SET: function complete"),
+            (("query", "disk/1", "--event"),
+             "QUERY ASYNCHRONOUS EVENT: function complete"),
+            (("reset", "disk", "-T", "nexus"),
+             "I_T NEXUS RESET: function complete"),
+            (("query", "disk/1", "-E"),
+             "QUERY ASYNCHRONOUS EVENT: function succeeded")):
+        check_equal(daemon.iscsimux(*args).stdout, f"{said}\n", "stdout")
+    shows(daemon.iscsimux("query", "disk/7", check_status=1),
+          "^iscsimux: QUERY TASK SET: LUN does not exist$")
+    shows(setup().iscsimux("query", "disk/1", check_status=1),
+          "QUERY TASK SET needs iSCSIProtocolLevel 2.*protocol-level = 2")
+
+
 @test("no response: status 4; the session stays")
 def no_response():
     target = Scripted()
@@ -84,7 +105,9 @@ def usage():
     for args, why in ((("reset", "disk"), "which LUN"),
                       (("abort", "disk"), "which LUN"),
                       (("reset", "disk/0", "-T", "warm"), "all LUNs"),
-                      (("reset", "disk", "-T", "hot"), "warm or cold"),
+                      (("reset", "disk", "-T", "hot"), "warm, cold or nexus"),
+                      (("query", "disk"), "which LUN"),
+                      (("reset", "disk/0", "-T", "nexus"), "all LUNs"),
                       (("abort", "disk/0", "-C", "-K"), "exclude"),
                       (("abort", "disk/0", "-T", "cold"), "does not go")):
         shows(daemon.iscsimux(*args, check_status=2), why)
@@ -132,7 +155,8 @@ def permission():
     for args in (("reset", "may-not/0"), ("abort", "may-not/0"),
                  ("abort", "may-not/0", "-C"), ("abort", "may-not/0", "-K"),
                  ("reset", "may-not", "-T", "warm"),
-                 ("reset", "may-not", "-T", "cold")):
+                 ("reset", "may-not", "-T", "cold"),
+                 ("reset", "may-not", "-T", "nexus")):
         shows(as_nobody(daemon, *args, check_status=3), "access 'reset' to "
               r"session may-not, by a rule with allow = \{ write, reset \}")
     as_nobody(daemon, "capacity", "may-not/0")

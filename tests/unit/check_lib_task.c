@@ -137,6 +137,7 @@ END_TEST
 
 START_TEST(test_manage)
 {
+	static const int none[] = { 0, 8, 13 };
 	struct iscsimux_management m = {
 		.function = ISCSIMUX_TMF_ABORT_TASK,
 		.lun = { 9, 9 },
@@ -173,9 +174,33 @@ START_TEST(test_manage)
 	ck_assert_uint_eq(get_be32(f.frame.bhs + ISCSI_OFF_RTT),
 	    ISCSI_TAG_NONE);
 	ck_assert_uint_eq(f.frame.bhs[ISCSI_OFF_LUN], 9);
-	m.function = (enum iscsimux_tmf)8;
-	ck_assert_int_eq(iscsimux_manage(f.h, &m, fake_done, &tmf, NULL),
-	    -EINVAL);
+	m.function = ISCSIMUX_TMF_QUERY_TASK;
+	ck_assert_int_eq(iscsimux_manage(f.h, &m, fake_done, &tmf, NULL), 0);
+	fake_want(&f, FRAME_SUBMIT);
+	ck_assert_uint_eq(f.frame.bhs[1], ISCSI_FLAG_FINAL | 9);
+	ck_assert_uint_eq(get_be32(f.frame.bhs + ISCSI_OFF_RTT), itt);
+	ck_assert_uint_eq(f.frame.bhs[ISCSI_OFF_LUN + 1], 1);
+	rsp[ISCSI_OFF_RESPONSE] = ISCSI_TMF_SUCCEEDED;
+	memcpy(rsp + ISCSI_OFF_ITT, f.frame.bhs + ISCSI_OFF_ITT, 4);
+	fake_pdu(&f, f.frame.h.cookie, rsp, NULL, 0);
+	ck_assert_uint_eq(tmf.count, 2);
+	ck_assert_int_eq(tmf.r.outcome, ISCSIMUX_COMPLETED);
+	ck_assert_uint_eq(tmf.r.response, ISCSI_TMF_SUCCEEDED);
+	ck_assert_uint_eq(task.count, 0);
+	for (int i = 10; i <= 12; i++) {
+		m.function = (enum iscsimux_tmf)i;
+		ck_assert_int_eq(iscsimux_manage(f.h, &m, fake_done, &tmf,
+		    NULL), 0);
+		fake_want(&f, FRAME_SUBMIT);
+		ck_assert_uint_eq(f.frame.bhs[1], ISCSI_FLAG_FINAL | i);
+		ck_assert_uint_eq(get_be32(f.frame.bhs + ISCSI_OFF_RTT),
+		    ISCSI_TAG_NONE);
+	}
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		m.function = (enum iscsimux_tmf)none[i];
+		ck_assert_int_eq(iscsimux_manage(f.h, &m, fake_done, &tmf,
+		    NULL), -EINVAL);
+	}
 	fake_close(&f);
 }
 END_TEST
