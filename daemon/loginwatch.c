@@ -99,6 +99,7 @@ set_defaults(struct loginwatch_result *r)
 	r->max_outstanding_r2t = DEFAULT(MAX_OUTSTANDING_R2T);
 	r->max_connections = DEFAULT(MAX_CONNECTIONS);
 	r->error_recovery_level = DEFAULT(ERROR_RECOVERY_LEVEL);
+	r->protocol_level = DEFAULT(PROTOCOL_LEVEL);
 #undef DEFAULT
 }
 
@@ -328,6 +329,7 @@ put_negotiated(const struct loginwatch *lw, struct loginwatch_result *r)
 	r->max_connections = negotiated(lw, LOGIN_KEY_MAX_CONNECTIONS);
 	r->error_recovery_level = negotiated(lw,
 	    LOGIN_KEY_ERROR_RECOVERY_LEVEL);
+	r->protocol_level = negotiated(lw, LOGIN_KEY_PROTOCOL_LEVEL);
 }
 
 /* Only here, with the final response, values take effect (section 6.2). */

@@ -49,6 +49,7 @@ struct loginwatch_result {
 	uint32_t	max_outstanding_r2t;
 	uint32_t	max_connections;
 	uint32_t	error_recovery_level;
+	uint32_t	protocol_level;	/* iSCSIProtocolLevel */
 	/* The fields of the last Login Request ... */
 	uint8_t		isid[6];
 	uint16_t	cid;

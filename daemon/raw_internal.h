@@ -81,6 +81,7 @@ struct raw {
 	bool			 write_over;	/* nothing may be written */
 
 	char			 initiator[ISCSI_NAME_MAX + 1];	/* if told */
+	uint32_t		 protocol_level;	/* 0: as it was seen */
 	char			 share_name[MSG_NAME_MAX + 1];
 	struct msg_event	 closed;	/* to be told */
 	struct loop_job		 fail_job;

@@ -136,12 +136,21 @@ raw_initiator(const struct raw *r)
 	return *seen != '\0' ? seen : r->initiator;
 }
 
+/* iSCSIProtocolLevel; one that a session had is known from there. */
+static uint32_t
+raw_protocol_level(const struct raw *r)
+{
+	return r->protocol_level != 0 ? r->protocol_level :
+	    loginwatch_result(r->watch)->protocol_level;
+}
+
 /* The session takes the pump; its owner becomes its first client. */
 static void
 become_session(struct raw *r)
 {
 	struct session_shared what = {
 		.name = r->share_name, .pump = r->pump, .params = &r->params,
+		.protocol_level = raw_protocol_level(r),
 		.initiator = raw_initiator(r),
 		.host = r->host, .port = r->port, .uid = r->owner.uid,
 		.adopted = raw_flag(r, MSG_RAW_ADOPTED),
@@ -239,8 +248,10 @@ raw_unshare(struct worker *w, struct attachment *a,
 		guard_no(why, pump == NULL ? MSG_R_BUSY : MSG_R_NOT_PERMITTED,
 		    pump == NULL ? "the session is down" :
 		    "no raw rule permits you this target");
-	else
+	else {
+		r->protocol_level = session_protocol_level(session_of(a));
 		r->pump = session_unshare(a, &r->params, r->initiator, why);
+	}
 	if (r->pump == NULL) {
 		raw_drop(r);
 		return NULL;

@@ -225,6 +225,7 @@ struct session_shared {
 	const char			*name;
 	struct pump			*pump;
 	const struct msg_raw_params	*params;
+	uint32_t			 protocol_level; /* 1 if not known */
 	const char			*initiator;	/* name, or "" */
 	const char			*host;		/* as dialled, or "" */
 	uint16_t			 port;
@@ -322,6 +323,9 @@ const struct hdrring *session_headers(const struct session *s);
 
 /* The session's connection, NULL while it is down; stays the session's. */
 struct pump *session_pump(const struct session *s);
+
+/* The iSCSIProtocolLevel of its latest login. */
+uint32_t session_protocol_level(const struct session *s);
 
 /* The session that it is attached to, and its mask of events. */
 struct session *session_of(const struct attachment *a);

@@ -121,8 +121,9 @@ or_default(uint32_t value, uint32_t otherwise)
 
 /* What was not negotiated has the default of RFC 7143 section 13. */
 static void
-take_params(struct session *s, const struct msg_raw_params *p)
+take_params(struct session *s, const struct session_shared *what)
 {
+	const struct msg_raw_params *p = what->params;
 	uint32_t flags = 0;
 
 	if ((p->flags & MSG_RAW_INITIAL_R2T) != 0)
@@ -147,7 +148,7 @@ take_params(struct session *s, const struct msg_raw_params *p)
 	s->raw_flags = p->flags & (MSG_RAW_BIG_ENDIAN | MSG_RAW_MANUAL |
 	    MSG_RAW_SHOW_DIGESTS | MSG_RAW_UNCHECKED);
 	s->tsih = p->tsih;
-	s->protocol_level = ISCSI_LEVEL_RFC7143;
+	s->protocol_level = what->protocol_level;
 	s->time2wait = 2;
 	memcpy(s->isid, p->isid, sizeof(s->isid));
 }
@@ -188,7 +189,7 @@ session_share(struct worker *w, const struct session_shared *what,
 	s->recovers = !is_ad_hoc(s) && same_place(s, what);
 	strlcpy(s->initiator, what->initiator, sizeof(s->initiator));
 	strlcpy(s->target, what->params->target, sizeof(s->target));
-	take_params(s, what->params);
+	take_params(s, what);
 	s->pump = what->pump;
 	pump_set_owner(s->pump, &session_pump_ops, s);
 	conn_set_label(pump_conn(s->pump), s->config->name);
@@ -325,6 +326,12 @@ session_nexus(const struct session *s, struct loginwatch_nexus *out)
 	/* Else somebody else has logged in, under a name of his own. */
 	return s->phase != SESSION_IDLE &&
 	    (out->initiator == NULL || *out->initiator != '\0');
+}
+
+uint32_t
+session_protocol_level(const struct session *s)
+{
+	return s->protocol_level;
 }
 
 struct pump *

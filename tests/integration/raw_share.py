@@ -9,13 +9,15 @@ from harness import check, check_equal, main, test, wait_until
 from iscsimuxd import session
 from muxclient import (ATTACH, ATTACHED, DATA_OUT, ERROR, FINAL, NONE,
                        NOP_IN, NOP_OUT, OK, SCSI, SCSI_RSP, TEST_UNIT_READY,
-                       Forked, Mux, attach, bhs, command, lun_number, string)
+                       TMF, TMF_RSP, Forked, Mux, attach, bhs, command,
+                       lun_number, string, tmf)
 from rawclient import (ISID, LISTED_SHARED, SHARE, STATE, Raw, login_pdu,
                        login_text)
 from rawrig import (OddRig, RamRig, as_nobody, listed, raw_rule, shared_by,
                     wait_name_free)
 from targets import Istgt, Tgt
 
+QUERY_TASK_SET = 10
 DIGESTS = ("HeaderDigest=CRC32C", "DataDigest=CRC32C")
 NOT_LOGGED_IN = ("wrong-state", "not-supported")
 
@@ -461,6 +463,31 @@ def there_and_back():
     raw.shut()
     raw.close()
     here.wait_clean()
+
+
+@test("the iSCSIProtocolLevel that the client negotiated is the session's")
+def protocol_level():
+    query = tmf(9, QUERY_TASK_SET)
+    odd = OddRig().connect().login("iSCSIProtocolLevel=2")
+    for _ in range(2):
+        cookie, nop = share_begin(odd)
+        odd.peer.respond(nop, NOP_IN)
+        odd.raw.attached = odd.raw.answer_to(cookie)
+        odd.raw.shared = True
+        task = odd.raw.submit(query)
+        odd.peer.respond(odd.peer.receive(TMF), TMF_RSP, response=7)
+        odd.raw.finish(task)
+        check_equal(task.pdu.response, 7, "response")
+        check_equal(odd.raw.unshare().kind, STATE, "answer to UNSHARE")
+    odd.raw.close()
+    wait_name_free(odd.daemon, "shared")
+    odd.connect().login()
+    cookie, nop = share_begin(odd)
+    odd.peer.respond(nop, NOP_IN)
+    odd.raw.attached = odd.raw.answer_to(cookie)
+    text = odd.raw.refused(query, "not-supported").text
+    check("iSCSIProtocolLevel 2" in text and "protocol-level" not in text,
+          text)
 
 
 @test("UNSHARE: not with others, not with tasks, not of the daemon's own")

@@ -19,13 +19,13 @@ described(void)
 
 	snprintf(text, sizeof(text), "hd=%d dd=%d recv=%u send=%u "
 	    "max_burst=%u first_burst=%u r2t=%u initial_r2t=%d immediate=%d "
-	    "erl=%u conn=%u discovery=%d ignored=%u over=%d "
+	    "erl=%u level=%u conn=%u discovery=%d ignored=%u over=%d "
 	    "initiator=%s target=%s.",
 	    r->header_digest, r->data_digest, r->recv_dsl, r->send_dsl,
 	    r->max_burst, r->first_burst, r->max_outstanding_r2t,
 	    r->initial_r2t, r->immediate_data, r->error_recovery_level,
-	    r->max_connections, r->discovery, r->ignored, r->overflow,
-	    r->initiator_name, r->target_name);
+	    r->protocol_level, r->max_connections, r->discovery, r->ignored,
+	    r->overflow, r->initiator_name, r->target_name);
 	return text;
 }
 
@@ -37,8 +37,8 @@ assert_has(const char *part, const char *what)
 }
 
 #define DEFAULTS "hd=0 dd=0 recv=8192 send=8192 max_burst=262144 " \
-	"first_burst=65536 r2t=1 initial_r2t=1 immediate=1 erl=0 conn=1 " \
-	"discovery=0 ignored=0 over=0 "
+	"first_burst=65536 r2t=1 initial_r2t=1 immediate=1 erl=0 level=1 " \
+	"conn=1 discovery=0 ignored=0 over=0 "
 
 static const char asked[] = NAMES "SessionType=Normal\nAuthMethod=None\n"
     "HeaderDigest=CRC32C,None\nDataDigest=None,CRC32C\n"
@@ -53,8 +53,9 @@ static const char answered[] = "TargetPortalGroupTag=1\nAuthMethod=None\n"
     "MaxOutstandingR2T=4\nErrorRecoveryLevel=1\nMaxConnections=2\n"
     "X-org.example.vendor=NotUnderstood\n";
 #define AGREED "hd=1 dd=1 recv=262144 send=65536 max_burst=524288 " \
-	"first_burst=65536 r2t=4 initial_r2t=0 immediate=0 erl=1 conn=2 " \
-	"discovery=0 ignored=0 over=0 initiator=" HOST " target=" DISK "."
+	"first_burst=65536 r2t=4 initial_r2t=0 immediate=0 erl=1 level=1 " \
+	"conn=2 discovery=0 ignored=0 over=0 initiator=" HOST " target=" DISK \
+	"."
 
 /* Before the end nothing holds, and without any text the defaults do. */
 START_TEST(test_defaults)
@@ -162,6 +163,11 @@ static const struct {
 	{ "InitialR2T=No\n", "InitialR2T=no\n", "initial_r2t=1" },
 	{ "ErrorRecoveryLevel=2\n", "", "erl=0" },
 	{ "ErrorRecoveryLevel=2\n", "ErrorRecoveryLevel=2\n", "erl=2" },
+	{ "iSCSIProtocolLevel=2\n", "", "level=1" },
+	{ "iSCSIProtocolLevel=2\n", "iSCSIProtocolLevel=2\n", "level=2" },
+	{ "iSCSIProtocolLevel=2\n", "iSCSIProtocolLevel=1\n", "level=1" },
+	{ "iSCSIProtocolLevel=2\n", "iSCSIProtocolLevel=NotUnderstood\n",
+	    "level=1" },
 	{ "MaxConnections=4\n", "MaxConnections=3\n", "conn=3" },
 	{ "SessionType=Discovery\n", "", "discovery=1" },
 	{ "SessionType=Normal\n", "", "discovery=0 ignored=0" },
@@ -235,7 +241,7 @@ START_TEST(test_target_proposes)
 	/* Too late, and settled. */
 	ck_assert_str_eq(described(), "hd=1 dd=0 recv=8192 send=4096 "
 	    "max_burst=16384 first_burst=16384 r2t=1 initial_r2t=0 "
-	    "immediate=0 erl=0 conn=1 discovery=0 ignored=1 over=0 "
+	    "immediate=0 erl=0 level=1 conn=1 discovery=0 ignored=1 over=0 "
 	    "initiator=" HOST " target=" DISK ".");
 }
 END_TEST
