@@ -114,7 +114,7 @@ def rewriting():
     lun = 0x4001000200030004
     cdb = bytes(range(0x88, 0x98))
     ahs = b"\0\5\2\0\1\2\3\4"
-    pdu = bhs(0x81, 0xe5 & ~0x20, lun, 0xfeedface, 0x12345, cdb, ahs=2,
+    pdu = bhs(0x81, 0xc4, lun, 0xfeedface, 0x12345, cdb, ahs=2,
               byte2=0xaa, byte3=0xbb, cmdsn=0xdead, expstatsn=0xbeef) + ahs
     task, request = odd.start(pdu)
     wanted = bytearray(pdu[:48])
