@@ -26,7 +26,8 @@ def mistake(message, *keys, discovery=False):
 
 @shared
 def target():
-    return Target("--luns", 2, "--max-recv-dsl", "64K", "--queue-depth", 8)
+    return Target("--luns", 2, "--max-recv-dsl", "64K", "--queue-depth", 8,
+                  "--protocol-level", 2)
 
 
 # --- Sequence numbers
@@ -277,8 +278,8 @@ def reset_with_tag(s):
     s.request(0x42, flags=0x85, word5=5)
 
 
-def abort(s, itt, refcmdsn, lun=0):
-    s.request(0x42, flags=0x81, word5=itt, lun=lun,
+def abort(s, itt, refcmdsn, lun=0, function=1):
+    s.request(0x42, flags=0x80 | function, word5=itt, lun=lun,
               tail=struct.pack(">I", refcmdsn))
 
 
@@ -294,6 +295,29 @@ def abort_wrong_lun(s):
     itt = s.command(write10(0, 8), 4096)
     s.expect(0x31)
     abort(s, itt, s.cmdsn - 1, 1 << 48)
+
+
+LEVEL_2 = "iSCSIProtocolLevel=2"
+QUERY_TASK = 9
+
+
+@mistake("QUERY TASK with another LUN or RefCmdSN", LEVEL_2)
+def query_wrong_cmdsn(s):
+    itt = s.command(write10(0, 8), 4096)
+    s.expect(0x31)
+    abort(s, itt, s.cmdsn, function=QUERY_TASK)
+
+
+@mistake("QUERY TASK with another LUN or RefCmdSN", LEVEL_2)
+def query_wrong_lun(s):
+    itt = s.command(write10(0, 8), 4096)
+    s.expect(0x31)
+    abort(s, itt, s.cmdsn - 1, 1 << 48, QUERY_TASK)
+
+
+@mistake("task management function 11 with a Referenced Task Tag", LEVEL_2)
+def nexus_reset_with_tag(s):
+    abort(s, 5, 0, function=11)
 
 
 # --- Digests
