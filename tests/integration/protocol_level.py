@@ -22,6 +22,17 @@ def rig_at_2():
                session_keys={"protocol_level": 2})
 
 
+def odd_at_2(**options):
+    """A scripted target at level 2, its connection, and a client."""
+    target = Scripted()
+    daemon = Daemon(session("odd", target.portal, target.iqn,
+                            logout_timeout="100ms", protocol_level=2,
+                            reconnect_interval="100ms"))
+    peer = target.login()
+    daemon.wait_up("odd")
+    return target, peer, Mux(daemon, "odd", **options)
+
+
 def said(mux, pdu, response, flags=0):
     """The function must have this response; its PDU."""
     task = mux.run(pdu)
@@ -131,13 +142,7 @@ def nexus_reset():
 
 @test("a target that drops the connection after I_T NEXUS RESET")
 def nexus_lost():
-    target = Scripted()
-    daemon = Daemon(session("odd", target.portal, target.iqn,
-                            logout_timeout="100ms", protocol_level=2,
-                            reconnect_interval="100ms"))
-    peer = target.login()
-    daemon.wait_up("odd")
-    mux = Mux(daemon, "odd")
+    target, peer, mux = odd_at_2()
     read = mux.start_read(0, 8)
     peer.receive()
     reset = mux.submit(tmf(9, NEXUS_RESET))
@@ -185,13 +190,7 @@ def permission():
 
 @test("the Command Priority goes out at level 2, and only there")
 def priority():
-    target = Scripted()
-    daemon = Daemon(session("odd", target.portal, target.iqn,
-                            logout_timeout="100ms", protocol_level=2,
-                            reconnect_interval="100ms"))
-    peer = target.login()
-    daemon.wait_up("odd")
-    mux = Mux(daemon, "odd", flags=HOLD)
+    target, peer, mux = odd_at_2(flags=HOLD)
 
     def start():
         return mux.submit(command(mux.itt(), read16(0, 8), 4096, READ,
